@@ -1,0 +1,82 @@
+"""What a report lacks, and how to get it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evaluation.report.series import is_finite
+from evaluation.report.wording import beta_range, beta_value, counted, significant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evaluation.report.comparison import Comparison
+    from evaluation.report.contents import SweepRecord, TrialRecord
+    from evaluation.report.series import Scale
+
+FAILURES_SHOWN = 5
+
+
+def missing(sweep: SweepRecord, comparison: Comparison | None, scale: Scale) -> tuple[str, ...]:
+    """Return one sentence for everything that failed, is not there yet, or cannot be compared."""
+    done = [trial for trial in sweep.trials if trial.done]
+    sentences = [*_failures(sweep.trials), *_unfinished(sweep.trials), *_not_finite(sweep.trials)]
+    sentences += _not_measured(sweep.name, done)
+    if scale.reason and done:
+        sentences.append(f"Mean distortion is not shown: {scale.reason}.")
+    if comparison and comparison.compute_reason:
+        sentences.append(f"The ratio of compute is not shown: {comparison.compute_reason}.")
+    if comparison and len(comparison.seeds) == 1:
+        sentences.append("There is one seed, so nothing here has an interval; more seeds in the spec give one.")
+    return (*sentences, *sweep.notes)
+
+
+def describe(trial: TrialRecord) -> str:
+    """Return the trial in words: its series, β and seed."""
+    return f"{trial.series}, β {beta_range(trial.betas)}, seed {trial.seed}"
+
+
+def _failures(trials: Sequence[TrialRecord]) -> list[str]:
+    failed = [trial for trial in trials if trial.state == "failed"]
+    sentences = [
+        f"{describe(trial)} failed after {counted(trial.attempts, 'attempt')}: {trial.message or 'no message'}"
+        for trial in failed[:FAILURES_SHOWN]
+    ]
+    if len(failed) > FAILURES_SHOWN:
+        sentences.append(f"{len(failed) - FAILURES_SHOWN} more trials failed; the table of trials has their messages.")
+    return sentences
+
+
+def _unfinished(trials: Sequence[TrialRecord]) -> list[str]:
+    count = sum(trial.state in ("running", "pending") for trial in trials)
+    if count == 0:
+        return []
+    verb = "is" if count == 1 else "are"
+    return [
+        f"{counted(count, 'trial')} {verb} still to finish: the same submit command again runs what is left "
+        "and nothing twice."
+    ]
+
+
+def _not_finite(trials: Sequence[TrialRecord]) -> list[str]:
+    return [
+        f"{describe(trial)}: rate {significant(point.rate_nats)} and distortion {significant(point.distortion)} "
+        f"at β {beta_value(point.beta)} are not finite; the point is left out of the curves."
+        for trial in trials
+        for point in trial.points
+        if not is_finite(point)
+    ]
+
+
+def _not_measured(name: str, done: Sequence[TrialRecord]) -> list[str]:
+    command = f"“mrvae-orch evaluate {name}” adds them without training"
+    lacking = {
+        "operating points": [trial for trial in done if not trial.points],
+        "active units": [trial for trial in done if any(point.active_units is None for point in trial.points)],
+        "pictures": [trial for trial in done if trial.pictures is None],
+    }
+    return [
+        f"{counted(len(trials), 'finished trial')} {'has' if len(trials) == 1 else 'have'} no {thing}; {command}."
+        for thing, trials in lacking.items()
+        if trials
+    ]

@@ -1,0 +1,292 @@
+"use strict";
+// Draws the charts and the pictures from the JSON in the page. Loads nothing.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const element = (id) => document.getElementById(id);
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const faded = (name, opacity) => colour(name) + Math.round(255 * opacity).toString(16).padStart(2, "0");
+const short = (value) => Number(value.toPrecision(3)).toString();
+// Plotly reads a little HTML in the texts of a chart; names come from outside and are to be shown as they are.
+const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+const SYMBOLS = ["triangle-up-open", "square-open", "diamond-open", "cross-open", "star-open"];
+const PHASES = [["train", 1], ["evaluate", 0.6], ["other", 0.3]];
+const MULTIRATE_COLOURS = 3;
+const SINGLE_COLOURS = 5;
+
+// One colour and symbol a series: multi-rate ones from one family of colours, single ones from another.
+const styles = new Map();
+for (const multirate of [true, false]) {
+  data.series.filter((one) => one.multirate === multirate).forEach((one, rank) => {
+    const family = multirate ? `multirate-${rank % MULTIRATE_COLOURS}` : `single-${rank % SINGLE_COLOURS}`;
+    styles.set(one.name, { colour: family, symbol: multirate ? "circle" : SYMBOLS[rank % SYMBOLS.length], multirate });
+  });
+}
+
+function axis(title, options = {}) {
+  return {
+    title: { text: title, standoff: 8, font: { size: 12 } },
+    gridcolor: colour("line"), zeroline: false, linecolor: colour("line"), automargin: true, ...options,
+  };
+}
+
+function layout(height, xaxis, yaxis, options = {}) {
+  return {
+    height, xaxis, yaxis,
+    margin: { l: 54, r: 12, t: 8, b: 44 },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: 'system-ui, "DejaVu Sans", sans-serif', size: 12, color: colour("muted") },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour("text") } },
+    hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("text") }, align: "left" },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("text") },
+    // A finger on a chart scrolls the page.
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    ...options,
+  };
+}
+
+function draw(target, traces, figure) {
+  // Without a pointer that hovers the buttons would cover the legend for good.
+  const hovers = matchMedia("(hover: hover)").matches;
+  const config = {
+    displayModeBar: hovers ? "hover" : false, 
+    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  };
+  Plotly.react(target, traces, figure, config);
+}
+
+function seriesTrace(curve, seen, x, y) {
+  const style = styles.get(curve.series);
+  const first = !seen.has(curve.series);
+  seen.add(curve.series);
+  return {
+    x, y, type: "scatter", mode: "lines+markers", name: plain(curve.series),
+    legendgroup: curve.series, showlegend: first,
+    line: { color: colour(style.colour), width: style.multirate ? 2.2 : 1, dash: style.multirate ? "solid" : "dash" },
+    marker: { color: colour(style.colour), symbol: style.symbol, size: style.multirate ? 5.5 : 9, line: { width: 1.6, color: colour(style.colour) } },
+  };
+}
+
+function planeTraces(plane) {
+  const seen = new Set();
+  const traces = plane.curves.map((curve) => ({
+    ...seriesTrace(curve, seen, curve.rates, curve.distortions),
+    customdata: curve.betas.map((beta, index) => [short(beta), curve.seed, curve.elbos[index] ?? "–", curve.active_units[index] ?? "–"]),
+    hovertemplate: `<b>${plain(curve.series)}</b>, β %{customdata[0]}<br>rate %{x:.4g} nats<br>distortion %{y:.4g}<br>` +
+      "ELBO %{customdata[2]:.4g}<br>active units %{customdata[3]}<br>seed %{customdata[1]}<extra></extra>",
+  }));
+  if (element("front").checked) {
+    traces.push({
+      x: plane.front.map((point) => point[0]), y: plane.front.map((point) => point[1]), type: "scatter", mode: "markers",
+      name: "on the Pareto front", hoverinfo: "skip",
+      marker: { symbol: "circle-open", size: 15, color: colour("text"), line: { width: 1 } },
+    });
+  }
+  return traces;
+}
+
+function drawPlanes() {
+  const logarithmic = element("logarithmic").checked;
+  data.planes.forEach((plane, index) => {
+    const target = element(`plane-${index}`);
+    const ends = data.rates ?? [];
+    const rules = ends.map((rate) => ({
+      type: "line", x0: rate, x1: rate, yref: "paper", y0: 0, y1: 1, line: { color: colour("muted"), width: 1, dash: "dot" },
+    }));
+    const x = axis("rate, nats", { type: logarithmic ? "log" : "linear", rangemode: "tozero" });
+    const notes = ends.length ? [{
+      x: logarithmic ? Math.log10(ends[1]) : ends[1], y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top",
+      text: "rates compared", showarrow: false, font: { size: 11 }, xshift: -4,
+    }] : [];
+    draw(target, planeTraces(plane), layout(470, x, axis(`distortion, ${plain(plane.unit)}`), { shapes: rules, annotations: notes }));
+  });
+}
+
+function timeUnit(longest) {
+  if (longest < 120) return [1, "s"];
+  return longest < 7200 ? [60, "min"] : [3600, "h"];
+}
+
+function barLabel(row, devices) {
+  return plain(devices.size > 1 ? `${row.series} on ${row.device}` : row.series) + " ";
+}
+
+function drawCompute() {
+  const devices = new Set(data.compute.map((row) => row.device));
+  const labels = [...new Set(data.compute.map((row) => barLabel(row, devices)))];
+  const total = (matches) => labels.map((label) => data.compute
+    .filter((row) => barLabel(row, devices) === label && matches(row))
+    .reduce((sum, row) => sum + row.device_seconds, 0));
+  const useful = total((row) => row.useful);
+  const [divisor, unit] = timeUnit(Math.max(0, ...total(() => true)));
+  const names = labels.map((label) => styles.get(data.compute.find((row) => barLabel(row, devices) === label).series).colour);
+  const bar = (name, seconds, marker) => ({
+    type: "bar", orientation: "h", name, y: labels, x: seconds.map((value) => value / divisor), marker, width: 0.55,
+    hovertemplate: `%{y}<br>${name} %{x:.3g} ${unit}<extra></extra>`,
+  });
+  const traces = PHASES.map(([phase, opacity]) => bar(phase, total((row) => row.useful && row.phase === phase), { color: names.map((name) => faded(name, opacity)) }));
+  const lost = total((row) => !row.useful);
+  if (lost.some((seconds) => seconds > 0)) {
+    traces.push(bar("lost", lost, { color: colour("card"), pattern: { shape: "/", fgcolor: colour("muted"), size: 6 }, line: { color: colour("muted"), width: 1 } }));
+  }
+  const notes = labels.map((label, index) => ({
+    x: (useful[index] + lost[index]) / divisor, y: label, text: `${short(useful[index] / divisor)} ${unit}`,
+    showarrow: false, xanchor: "left", xshift: 5, font: { color: colour("text") },
+  }));
+  const y = axis("", { autorange: "reversed", tickfont: { color: colour("text") } });
+  const x = axis(`device time, ${unit}`, { range: [0, 1.2 * Math.max(0, ...total(() => true)) / divisor || 1], tickformat: "~r" });
+  draw(element("compute"), traces, layout(104 + 44 * Math.max(labels.length, 1), x, y, {
+    barmode: "stack", annotations: notes, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { color: colour("text") } },
+  }));
+}
+
+function drawActiveUnits() {
+  const target = element("active-units");
+  if (!target) return;
+  const seen = new Set();
+  const curves = data.planes.flatMap((plane) => plane.curves).filter((curve) => curve.active_units.some((count) => count !== null));
+  const traces = curves.map((curve) => ({
+    ...seriesTrace(curve, seen, curve.betas, curve.active_units),
+    hovertemplate: `<b>${plain(curve.series)}</b>, β %{x:.3g}<br>%{y} active units<br>seed ${curve.seed}<extra></extra>`,
+  }));
+  draw(target, traces, layout(250, axis("β", { type: "log", dtick: 1 }), axis("units", { rangemode: "tozero" }), { showlegend: false }));
+}
+
+function drawHistory() {
+  if (data.history.length === 0) return;
+  const choice = element("history-curve");
+  element("history-section").hidden = false;
+  const seen = new Set();
+  const traces = data.history.map((trial) => {
+    const style = styles.get(trial.series);
+    const first = !seen.has(trial.series);
+    seen.add(trial.series);
+    const betas = trial.betas.map(short).join(" to ");
+    return {
+      x: trial.epochs, y: trial[choice.value], type: "scatter", mode: trial.epochs.length > 1 ? "lines" : "markers",
+      name: plain(trial.series), legendgroup: trial.series, showlegend: first, opacity: style.multirate ? 1 : 0.75,
+      line: { color: colour(style.colour), width: style.multirate ? 2.2 : 1.1 }, marker: { color: colour(style.colour) },
+      hovertemplate: `<b>${plain(trial.series)}</b>, β ${betas}<br>epoch %{x}: %{y:.4g}<br>seed ${trial.seed}<extra></extra>`,
+    };
+  });
+  draw(element("history"), traces, layout(300, axis("epoch"), axis(choice.selectedOptions[0].textContent)));
+}
+
+// Pictures: a sprite holds one row a β and one column an image; a strip shows one row of it.
+
+function strip(parent, label) {
+  const row = document.createElement("div");
+  row.className = "strip";
+  const words = document.createElement("div");
+  const name = document.createElement("span");
+  name.textContent = label;
+  const beta = document.createElement("span");
+  beta.className = "beta";
+  words.append(name, beta);
+  const canvas = document.createElement("canvas");
+  canvas.setAttribute("role", "img");
+  row.append(words, canvas);
+  parent.append(row);
+  return { canvas, beta, label };
+}
+
+function paint(canvas, image, row, shown) {
+  const gap = Math.max(1, Math.round(shown.width / 14));
+  const scale = Math.max(1, Math.ceil(1200 / (shown.count * shown.width)));
+  canvas.width = scale * (shown.count * (shown.width + gap) - gap);
+  canvas.height = scale * shown.height;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  for (let column = 0; column < shown.count; column += 1) {
+    context.drawImage(
+      image, column * shown.width, row * shown.height, shown.width, shown.height,
+      scale * column * (shown.width + gap), 0, scale * shown.width, scale * shown.height,
+    );
+  }
+}
+
+async function decoded(address) {
+  const image = new Image();
+  image.src = address;
+  await image.decode();
+  return image;
+}
+
+function nearest(betas, beta) {
+  const distances = betas.map((other) => Math.abs(Math.log(other / beta)));
+  return distances.indexOf(Math.min(...distances));
+}
+
+async function showSeed(shown) {
+  const slider = element("beta");
+  const parents = { reconstructions: element("reconstructions"), samples: element("samples") };
+  Object.values(parents).forEach((parent) => parent.replaceChildren());
+  const originals = strip(parents.reconstructions, "test images");
+  originals.canvas.setAttribute("aria-label", "test images");
+  paint(originals.canvas, await decoded(shown.originals), 0, shown);
+  const strips = [];
+  for (const kind of ["reconstructions", "samples"]) {
+    for (const one of shown.series) {
+      strips.push({ ...strip(parents[kind], one.name), betas: one.betas, image: await decoded(one[kind]) });
+    }
+  }
+  const multirate = shown.series.filter((one) => styles.get(one.name).multirate);
+  const betas = [...new Set((multirate.length ? multirate.slice(0, 1) : shown.series).flatMap((one) => one.betas))].sort((a, b) => a - b);
+  const update = () => {
+    const beta = betas[Number(slider.value)];
+    element("beta-value").textContent = short(beta);
+    slider.setAttribute("aria-valuetext", `β ${short(beta)}`);
+    for (const one of strips) {
+      const row = nearest(one.betas, beta);
+      const same = Math.abs(Math.log(one.betas[row] / beta)) < 1e-6;
+      one.beta.textContent = same ? "" : `, nearest β ${short(one.betas[row])}`;
+      one.canvas.setAttribute("aria-label", `${one.label} at β ${short(one.betas[row])}`);
+      paint(one.canvas, one.image, row, shown);
+    }
+  };
+  const fraction = slider.max > 0 ? slider.value / slider.max : 0.5;
+  slider.max = betas.length - 1;
+  slider.value = Math.round(fraction * (betas.length - 1));
+  slider.oninput = update;
+  update();
+}
+
+function startPictures() {
+  if (data.pictures.length === 0) return;
+  element("pictures").hidden = false;
+  element("beta").max = 0;
+  const choice = element("seed");
+  for (const shown of data.pictures) {
+    choice.add(new Option(String(shown.seed)));
+  }
+  element("picture-seed").hidden = data.pictures.length === 1;
+  choice.onchange = () => showSeed(data.pictures[choice.selectedIndex]);
+  showSeed(data.pictures[0]);
+}
+
+function drawCharts() {
+  drawPlanes();
+  drawCompute();
+  drawActiveUnits();
+  drawHistory();
+}
+
+data.planes.forEach((plane, index) => {
+  const target = document.createElement("div");
+  target.id = `plane-${index}`;
+  target.className = "chart";
+  target.setAttribute("role", "img");
+  target.setAttribute("aria-label", `Rate against distortion in ${plane.unit}`);
+  element("planes").append(target);
+});
+element("front").onchange = drawPlanes;
+element("logarithmic").onchange = drawPlanes;
+element("history-curve").onchange = drawHistory;
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
+for (const controls of document.querySelectorAll("[data-needs=points]")) controls.hidden = data.planes.length === 0;
+// A link to a folded part unfolds it.
+const unfold = () => { if (location.hash) document.getElementById(location.hash.slice(1))?.setAttribute("open", ""); };
+addEventListener("hashchange", unfold);
+unfold();
+startPictures();
+drawCharts();

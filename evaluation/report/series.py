@@ -1,0 +1,220 @@
+"""The curves of a sweep, by series and seed, on one common scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from evaluation import compute, curves
+from evaluation.report.wording import DISTORTION_UNITS, counted, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evaluation.compute import Spent
+    from evaluation.records import Point
+    from evaluation.report.contents import Method, TrialRecord
+
+REFERENCE_MARGIN = 1.1
+
+
+@dataclass(frozen=True)
+class SeedCurve:
+    """One seed of one series: its finite points by rising rate, and the summaries of a complete curve.
+
+    `hypervolume` is the share of the reference rectangle, of all points and of those at the scale's β alone.
+    Summaries are None where trials are missing or the curve cannot be summarised; `reason` says why.
+    """
+
+    seed: int
+    trials: int
+    done: int
+    points: tuple[Point, ...]
+    spent: tuple[Spent, ...]
+    mean_distortion: float | None = None
+    hypervolume: float | None = None
+    hypervolume_same_betas: float | None = None
+    reason: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial of the curve is done."""
+        return self.done == self.trials
+
+    @property
+    def pairs(self) -> tuple[tuple[float, float], ...]:
+        """(rate, distortion) of every point."""
+        return tuple((point.rate_nats, point.distortion) for point in self.points)
+
+    def at(self, betas: Sequence[float]) -> tuple[tuple[float, float], ...]:
+        """Return (rate, distortion) of the points whose β are nearest these, on a logarithmic scale."""
+        nearest = {min(range(len(self.points)), key=lambda index: self._far(index, beta)) for beta in betas}
+        return tuple(self.pairs[index] for index in sorted(nearest))
+
+    def _far(self, index: int, beta: float) -> float:
+        return abs(math.log(self.points[index].beta / beta))
+
+    @property
+    def active_units(self) -> tuple[int, int] | None:
+        """The fewest and most active units of the points that have them."""
+        units = [point.active_units for point in self.points if point.active_units is not None]
+        return (min(units), max(units)) if units else None
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve label: its seeds and the parameter counts of its models."""
+
+    name: str
+    method: Method
+    parameters: tuple[int, ...]
+    seeds: tuple[SeedCurve, ...]
+
+    @property
+    def spent(self) -> tuple[Spent, ...]:
+        """What all seeds spent."""
+        return compute.total(piece for seed in self.seeds for piece in seed.spent)
+
+    def mean(self, values: Sequence[float | None]) -> float | None:
+        """Return the mean over the seeds, None where one of them has no value."""
+        known = [value for value in values if value is not None]
+        return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+    @property
+    def mean_distortion(self) -> float | None:
+        """Mean over the seeds of the mean distortion, None where one has none."""
+        return self.mean([seed.mean_distortion for seed in self.seeds])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What all curves of the report are measured against.
+
+    `unit` is the unit of distortion, None where there is no point or no single unit; `rates` the common rate
+    interval; `reference` the reference point of the hypervolume; `betas` those of the curve with the fewest
+    points, at which all curves have as many. `reason` says what stands in the way.
+    """
+
+    unit: str | None = None
+    rates: tuple[float, float] | None = None
+    reference: tuple[float, float] | None = None
+    betas: tuple[float, ...] = ()
+    reason: str = ""
+
+
+def run_of(trial: TrialRecord) -> compute.Run:
+    """Return the trial as the accounting sees it."""
+    images = sum(row.images for row in trial.history) if trial.history else None
+    return compute.Run(trial.trial_id, trial.done, trial.costs, images)
+
+
+def is_finite(point: Point) -> bool:
+    """Whether the point has a place in the rate-distortion plane."""
+    return math.isfinite(point.rate_nats) and math.isfinite(point.distortion)
+
+
+def gather(trials: Sequence[TrialRecord]) -> tuple[tuple[Series, ...], Scale]:
+    """Return the series in the order of their first trials, MR-VAEs first, and the scale they share."""
+    names = sorted({trial.series: trial for trial in trials}.items(), key=lambda item: item[1].method != "mr-vae")
+    series = tuple(_series(name, [trial for trial in trials if trial.series == name]) for name, _ in names)
+    reason = _incomparable([point for trial in trials for point in trial.points])
+    unit = next((point.distortion_unit for trial in trials for point in trial.points), None)
+    if reason:
+        return tuple(_explained(one, reason) for one in series), Scale(reason=reason)
+    return _measured(series, unit)
+
+
+def _series(name: str, trials: Sequence[TrialRecord]) -> Series:
+    return Series(
+        name=name,
+        method=trials[0].method,
+        parameters=tuple(sorted({trial.parameters for trial in trials if trial.parameters is not None})),
+        seeds=tuple(
+            _curve(seed, [trial for trial in trials if trial.seed == seed])
+            for seed in sorted({trial.seed for trial in trials})
+        ),
+    )
+
+
+def _curve(seed: int, trials: Sequence[TrialRecord]) -> SeedCurve:
+    points = [point for trial in trials for point in trial.points if is_finite(point)]
+    points.sort(key=lambda point: (point.rate_nats, point.distortion))
+    return SeedCurve(
+        seed=seed,
+        trials=len(trials),
+        done=sum(trial.done for trial in trials),
+        points=tuple(points),
+        spent=compute.total(piece for trial in trials for piece in compute.spent(run_of(trial))),
+    )
+
+
+def _incomparable(points: Sequence[Point]) -> str:
+    units = sorted({point.distortion_unit for point in points})
+    splits = sorted({point.split for point in points})
+    if len(units) > 1:
+        named = listed([DISTORTION_UNITS.get(unit, unit) for unit in units])
+        return f"distortions are in different units ({named})"
+    return f"points are of different splits ({listed(splits)})" if len(splits) > 1 else ""
+
+
+def _explained(series: Series, reason: str) -> Series:
+    return replace(series, seeds=tuple(replace(seed, reason=reason) for seed in series.seeds))
+
+
+def _measured(series: tuple[Series, ...], unit: str | None) -> tuple[tuple[Series, ...], Scale]:
+    whole = [seed for one in series for seed in one.seeds if seed.complete and len(curves.lower_envelope(seed.pairs)) > 1]
+    common = curves.common_means([seed.pairs for seed in whole])
+    scale = Scale(
+        unit=unit,
+        rates=common.interval,
+        reference=_reference([pair for seed in whole for pair in seed.pairs]),
+        betas=_fewest_betas(whole),
+        reason=common.reason,
+    )
+    return tuple(replace(one, seeds=tuple(_summary(seed, scale) for seed in one.seeds)) for one in series), scale
+
+
+def _fewest_betas(whole: Sequence[SeedCurve]) -> tuple[float, ...]:
+    shortest = min(whole, key=lambda seed: len(seed.points), default=None)
+    return tuple(sorted({point.beta for point in shortest.points})) if shortest else ()
+
+
+def _reference(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    if not pairs:
+        return None
+    worst_rate, worst_distortion = (max(values) for values in zip(*pairs, strict=True))
+    if not (worst_rate > 0 and worst_distortion > 0):
+        return None
+    return _round_up(REFERENCE_MARGIN * worst_rate), _round_up(REFERENCE_MARGIN * worst_distortion)
+
+
+def _round_up(value: float) -> float:
+    """Return the next number of two significant digits, so that the reference point can be stated exactly."""
+    exponent = math.floor(math.log10(value)) - 1
+    return float(f"{math.ceil(value / 10.0**exponent)}e{exponent}")
+
+
+def _summary(seed: SeedCurve, scale: Scale) -> SeedCurve:
+    reason = _no_summary(seed)
+    if reason:
+        return replace(seed, reason=reason)
+    return replace(
+        seed,
+        mean_distortion=curves.mean_distortion(seed.pairs, scale.rates) if scale.rates else None,
+        hypervolume=_share(seed.pairs, scale.reference),
+        hypervolume_same_betas=_share(seed.at(scale.betas), scale.reference),
+        reason=scale.reason,
+    )
+
+
+def _no_summary(seed: SeedCurve) -> str:
+    if not seed.complete:
+        return f"{seed.done} of {counted(seed.trials, 'trial')} done"
+    if len(curves.lower_envelope(seed.pairs)) < 2:  # noqa: PLR2004 (a curve has two ends)
+        return f"{counted(len(seed.points), 'point')}; a curve takes two different rates"
+    return ""
+
+
+def _share(pairs: Sequence[tuple[float, float]], reference: tuple[float, float] | None) -> float | None:
+    return None if reference is None else curves.hypervolume(pairs, reference) / (reference[0] * reference[1])

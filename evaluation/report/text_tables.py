@@ -1,0 +1,186 @@
+"""The tables of a report as text, the same for HTML and Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evaluation import compute
+from evaluation.report.series import run_of
+from evaluation.report.wording import beta_range, beta_value, between, duration, significant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from evaluation.compute import Spent
+    from evaluation.records import Point
+    from evaluation.report.contents import TrialRecord
+    from evaluation.report.series import SeedCurve, Series
+
+SHORT_ID = 8
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text, a remark below it, the full text behind it and a web address, where there are such."""
+
+    text: str
+    note: str = ""
+    title: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column heads and rows of cells; `words` are the columns that hold words rather than numbers."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    words: frozenset[str] = frozenset(("method", "trial", "state", "message", "remark", "value", "tracking"))
+
+
+def methods_table(series: Sequence[Series]) -> Table:
+    """Return one row a series: what it took, all seeds together, and what it reached, their mean."""
+    columns: dict[str, Callable[[Series], str | Cell]] = {
+        "method": lambda one: one.name,
+        "trials": _trials,
+        "parameters": lambda one: " to ".join(f"{count:,}" for count in one.parameters) or NONE,
+        "train": lambda one: _time(one.spent, phases=("train",)),
+        "evaluate": lambda one: _time(one.spent, phases=("evaluate",)),
+        "other": lambda one: _time(one.spent, phases=("compile", "data", "checkpoint")),
+        "lost": lambda one: _time(one.spent, useful=False),
+        "FLOPs": lambda one: _flops(one.spent),
+        "mean distortion": lambda one: _over_seeds([seed.mean_distortion for seed in one.seeds], 4),
+        "hypervolume": lambda one: _over_seeds([seed.hypervolume for seed in one.seeds]),
+        "at the same β": lambda one: _over_seeds([seed.hypervolume_same_betas for seed in one.seeds]),
+        "active units": lambda one: _units([seed.active_units for seed in one.seeds]),
+    }
+    return _table(columns, series)
+
+
+def seeds_table(series: Sequence[Series]) -> Table:
+    """Return one row a series and seed: the numbers that the methods table averages."""
+    columns: dict[str, Callable[[tuple[Series, SeedCurve]], str]] = {
+        "method": lambda row: row[0].name,
+        "seed": lambda row: str(row[1].seed),
+        "trials done": lambda row: f"{row[1].done} of {row[1].trials}",
+        "points": lambda row: str(len(row[1].points)),
+        "rates": lambda row: between([rate for rate, _ in row[1].pairs]) if row[1].points else NONE,
+        "device time": lambda row: _time(row[1].spent),
+        "lost": lambda row: _time(row[1].spent, useful=False),
+        "mean distortion": lambda row: _optional(row[1].mean_distortion, 4),
+        "hypervolume": lambda row: _optional(row[1].hypervolume),
+        "at the same β": lambda row: _optional(row[1].hypervolume_same_betas),
+        "remark": lambda row: row[1].reason,
+    }
+    return _table(columns, [(one, seed) for one in series for seed in one.seeds])
+
+
+def trials_table(trials: Sequence[TrialRecord]) -> Table:
+    """Return one row a trial."""
+    columns: dict[str, Callable[[TrialRecord], str | Cell]] = {
+        "trial": lambda trial: Cell(trial.trial_id[:SHORT_ID], title=trial.trial_id),
+        "method": lambda trial: trial.series,
+        "β": lambda trial: beta_range(trial.betas),
+        "seed": lambda trial: str(trial.seed),
+        "state": lambda trial: trial.state,
+        "attempts": lambda trial: str(trial.attempts),
+        "epochs": lambda trial: str(len(trial.history)),
+        "device time": lambda trial: _time(compute.spent(run_of(trial))),
+        "lost": lambda trial: _time(compute.spent(run_of(trial)), useful=False),
+        "tracking": lambda trial: Cell("open", link=link) if (link := web_address(trial.tracking_url)) else NONE,
+        "message": lambda trial: trial.message,
+    }
+    return _table(columns, trials)
+
+
+def points_table(trials: Sequence[TrialRecord]) -> Table:
+    """Return one row an operating point, with a column for every metric that some point has."""
+    columns: dict[str, Callable[[tuple[TrialRecord, Point]], str]] = {
+        "method": lambda row: row[0].series,
+        "seed": lambda row: str(row[0].seed),
+        "β": lambda row: " ".join(beta_value(beta) for beta in row[1].betas),
+        "rate, nats": lambda row: significant(row[1].rate_nats, 4),
+        "distortion": lambda row: significant(row[1].distortion, 4),
+        "ELBO": lambda row: significant(row[1].elbo, 4),
+        "active units": lambda row: NONE if row[1].active_units is None else str(row[1].active_units),
+        "bits per dimension": lambda row: _optional(row[1].bits_per_dimension, 4),
+        "PSNR, dB": lambda row: _optional(row[1].psnr_db, 4),
+    }
+    table = _table(columns, [(trial, point) for trial in trials for point in trial.points])
+    filled = [index for index in range(len(columns)) if any(row[index].text != NONE for row in table.rows)]
+    return Table(
+        tuple(table.columns[index] for index in filled),
+        tuple(tuple(row[index] for index in filled) for row in table.rows),
+    )
+
+
+def values_table(records: Iterable[Mapping[str, str] | None], head: str) -> Table:
+    """Return one row a key of the trials' settings or provenance, with every value it has and how often."""
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        for key, value in (record or {}).items():
+            counts.setdefault(key, Counter())[value] += 1
+    return Table((head, "value"), tuple((Cell(key), Cell(_values(values))) for key, values in counts.items()))
+
+
+def web_address(address: str | None) -> str:
+    """Return the address if it is one a page may link to, else nothing: a javascript: link would be code."""
+    return address if address and address.startswith(("http://", "https://")) else ""
+
+
+def _table(columns: Mapping[str, Callable[[Any], str | Cell]], rows: Iterable[Any]) -> Table:
+    cells = (tuple(_cell(write(row)) for write in columns.values()) for row in rows)
+    return Table(tuple(columns), tuple(cells))
+
+
+def _cell(content: str | Cell) -> Cell:
+    return content if isinstance(content, Cell) else Cell(content)
+
+
+def _values(values: Counter[str]) -> str:
+    if len(values) == 1:
+        return next(iter(values))
+    return "; ".join(f"{value} ({count} trials)" for value, count in values.most_common())
+
+
+def _trials(series: Series) -> str:
+    sizes = sorted({seed.trials for seed in series.seeds})
+    size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    done, planned = sum(seed.done for seed in series.seeds), sum(seed.trials for seed in series.seeds)
+    remark = "" if done == planned else f", {done} done"
+    return f"{size} × {len(series.seeds)} seed{'s' if len(series.seeds) > 1 else ''}{remark}"
+
+
+def _time(pieces: Iterable[Spent], *, useful: bool = True, phases: tuple[str, ...] | None = None) -> str:
+    chosen = [piece for piece in pieces if phases is None or piece.phase in phases]
+    seconds = compute.device_seconds(chosen, useful=useful)
+    if len(seconds) > 1:
+        return "; ".join(f"{duration(value)} on {kind}" for kind, value in sorted(seconds.items()))
+    return next((duration(value) for value in seconds.values()), "0 s" if chosen or not useful else NONE)
+
+
+def _flops(pieces: Iterable[Spent]) -> str:
+    counted = [piece.flops for piece in pieces if piece.useful and piece.flops is not None]
+    return significant(sum(counted), 2) if counted else NONE
+
+
+def _over_seeds(values: Sequence[float | None], digits: int = 3) -> Cell:
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return Cell(NONE)
+    mean, spread = significant(sum(known) / len(known), digits), between(known, digits)
+    return Cell(mean) if mean == spread else Cell(mean, note=spread)
+
+
+def _units(ranges: Sequence[tuple[int, int] | None]) -> str:
+    ends = [end for pair in ranges if pair is not None for end in pair]
+    if not ends:
+        return NONE
+    return f"{min(ends)}" if min(ends) == max(ends) else f"{min(ends)} to {max(ends)}"
+
+
+def _optional(value: float | None, digits: int = 3) -> str:
+    return NONE if value is None else significant(value, digits)

@@ -1,0 +1,78 @@
+"""Numbers as a reader wants them: few digits, a unit, a true minus sign."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+SECONDS_PER_MINUTE = 60
+SECONDS_PER_HOUR = 3600
+DISTORTION_UNITS = {"nats": "nats", "sse": "summed squared error"}
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return the value with this many significant digits, in plain notation from 0.0001 up to a million."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else minus(f"{value}")
+    magnitude = abs(value)
+    if magnitude != 0 and not 1e-4 <= magnitude < 1e6:  # noqa: PLR2004 (stated above)
+        return minus(f"{value:.{digits - 1}e}")
+    exponent = math.floor(math.log10(magnitude)) if magnitude else 0
+    return minus(f"{value:.{max(digits - 1 - exponent, 0)}f}")
+
+
+def beta_value(beta: float) -> str:
+    """Return a β with up to three significant digits."""
+    return f"{beta:.3g}"
+
+
+def beta_range(betas: Sequence[float]) -> str:
+    """Return one β, or the two ends of a range."""
+    return " to ".join(beta_value(beta) for beta in dict.fromkeys(betas))
+
+
+def minus(text: str) -> str:
+    """Return the text of a number with a minus sign for its hyphen, exponents excepted."""
+    return f"−{text[1:]}" if text.startswith("-") else text
+
+
+def difference(value: float, *, sign: bool = True) -> str:
+    """Return a difference of distortions: two decimals below 10, one above."""
+    text = f"{value:+.2f}" if abs(value) < 10 else f"{value:+.1f}"  # noqa: PLR2004 (stated above)
+    if float(text) == 0:
+        return "0.00"
+    return minus(text) if sign else text[1:]
+
+
+def times(ratio: float) -> str:
+    """Return a ratio: one decimal below 100, none above."""
+    return f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"  # noqa: PLR2004 (stated above)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as seconds, minutes or hours with three significant digits."""
+    if seconds < 2 * SECONDS_PER_MINUTE:
+        return f"{significant(seconds)} s"
+    if seconds < 2 * SECONDS_PER_HOUR:
+        return f"{significant(seconds / SECONDS_PER_MINUTE)} min"
+    return f"{significant(seconds / SECONDS_PER_HOUR)} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 trial", "2 trials"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def between(values: Sequence[float], digits: int = 3) -> str:
+    """Return "1.2 to 3.4", or one number where both ends read the same."""
+    low, high = significant(min(values), digits), significant(max(values), digits)
+    return low if low == high else f"{low} to {high}"
+
+
+def listed(words: Collection[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    *head, last = words
+    return f"{', '.join(head)} and {last}" if head else last

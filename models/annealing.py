@@ -1,0 +1,42 @@
+"""KL annealing: the factor on β over the course of training. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MONOTONIC_FRACTION = 0.3
+CYCLES = 4
+RISING_FRACTION = 0.5
+
+
+def _constant(_progress: float) -> float:
+    return 1.0
+
+
+def _monotonic(progress: float) -> float:
+    return min(1.0, progress / MONOTONIC_FRACTION)
+
+
+def _cyclic(progress: float) -> float:
+    return min(1.0, progress * CYCLES % 1 / RISING_FRACTION)
+
+
+ANNEALINGS: dict[str, Callable[[float], float]] = {
+    "constant": _constant,
+    "monotonic": _monotonic,
+    "cyclic": _cyclic,
+}
+
+
+def annealing_weight(kind: str, progress: float) -> float:
+    """Return the factor in [0, 1] on β when the fraction `progress` in [0, 1) of training is done.
+
+    constant: 1; monotonic: linear from 0 to 1 over the first 30 % (Bowman et al. 2016); cyclic: 4 cycles, each
+    linear from 0 to 1 over its first half and then 1 (Fu et al. 2019). Raises KeyError or ValueError on others.
+    """
+    if not 0 <= progress < 1:
+        raise ValueError(f"progress is {progress:g}; it must be 0 or more and below 1")
+    return ANNEALINGS[kind](progress)

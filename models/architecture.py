@@ -1,0 +1,42 @@
+"""The contract of an architecture's configuration. Imports no torch: planning reads configurations only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from models.vae import VAE
+
+Shape = tuple[int, ...]
+"""The shape of one example: (channels, height, width)."""
+
+
+@dataclass(frozen=True)
+class Gating:
+    """The activations of a multi-rate network's gates (MR-VAE, Eq. 7), and how many β condition it."""
+
+    encoder: str = "sigmoid"
+    decoder: str = "sqrt-relu"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The frozen options of one architecture; subclasses add theirs and are listed in `models.registry`.
+
+    `__post_init__` of a subclass raises ValueError where an option is out of range.
+    """
+
+    name: ClassVar[str]
+
+    def check_shape(self, shape: Shape) -> None:
+        """Raise ValueError where this architecture cannot take examples of this shape."""
+        raise NotImplementedError
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return the multiply-adds of one example's forward pass, for cost estimates before anything ran."""
+        raise NotImplementedError
+
+    def build(self, shape: Shape, likelihood: str, gating: Gating | None) -> VAE:
+        """Return the model with PyTorch's default initialisation; `gating` None builds the plain one."""
+        raise NotImplementedError

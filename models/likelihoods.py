@@ -1,0 +1,60 @@
+"""The families of p(x|z): each turns a decoder's logits into a distortion and a mean image.
+
+Both work in float32 or more whatever the logits come in: a sum over pixels loses too much in bfloat16.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Likelihood(ABC):
+    """What p(x|z) is, given the decoder's logits (B, C, H, W) for data x (B, C, H, W) in [0, 1]."""
+
+    unit: ClassVar[str]
+
+    @abstractmethod
+    def distortion(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Return the distortion (B,) of each example, summed over C, H and W, in `unit`."""
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """Return the mean image (B, C, H, W) in [0, 1]."""
+        return torch.sigmoid(_full_precision(logits))
+
+
+class Bernoulli(Likelihood):
+    """Independent Bernoulli pixels: the distortion is the negative log-likelihood in nats.
+
+    It is computed from the logits, so it is exact where a probability would round to 0 or 1.
+    """
+
+    unit = "nats"
+
+    def distortion(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Return the binary cross-entropy (B,) of each example in nats, summed over C, H and W."""
+        logits = _full_precision(logits)
+        each = functional.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
+        return each.flatten(1).sum(1)
+
+
+class SquaredError(Likelihood):
+    """The plain sum of squared errors: a Gaussian of variance 1/2 around the mean image, without its constant."""
+
+    unit = "sse"
+
+    def distortion(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Return the sum of squared errors (B,) of each example over C, H and W."""
+        mean = self.mean(logits)
+        return (mean - x.to(mean.dtype)).square().flatten(1).sum(1)
+
+
+LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": Bernoulli(), "squared-error": SquaredError()}
+
+
+def _full_precision(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

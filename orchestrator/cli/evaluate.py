@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.options import console, data_option, store_option, sweep_argument, tracking_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from workers.store import Store
+
+
+@click.command("evaluate")
+@sweep_argument()
+@store_option
+@data_option
+@tracking_option
+@click.option("--metrics", metavar="NAME,…", help="Metrics to add, such as psnr,bits_per_dimension.")
+@click.option("--betas", metavar="β,…", help="Operating points of the MR-VAEs, in place of the spec's.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Examples to measure on.")
+@click.pass_context
+def command(
+    context: click.Context,
+    sweep_name: str,
+    store: Store,
+    data_root: Path,
+    tracking_uri: str | None,
+    metrics: str | None,
+    betas: str | None,
+    split: str | None,
+) -> None:
+    """Measure the trained models of a sweep again, at other β, on another split or with more metrics.
+
+    Trains nothing: trials that are not trained yet are left as they are. The sweep's spec in the store keeps what
+    was asked for, so that its reports show it.
+
+    \b
+    mrvae-orch evaluate quickstart --metrics psnr,bits_per_dimension
+    mrvae-orch evaluate quickstart --betas 0.01,0.03,0.1,0.3,1,3,10
+    """
+    from orchestrator.evaluating import with_evaluation
+    from orchestrator.submission import SubmitOptions, submit
+    from orchestrator.sweeps import load_sweep
+
+    spec = with_evaluation(load_sweep(store, sweep_name).plan.spec, metrics=metrics, betas=betas, split=split)
+    options = SubmitOptions(data_root=data_root, tracking_uri=tracking_uri, train=False)
+    context.exit(submit(spec, store, options, console()))

@@ -1,0 +1,70 @@
+"""Options that several commands share, and what they turn into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from workers.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _store(_context: click.Context, _parameter: click.Parameter, value: str) -> Store:
+    return Store(Path(value))
+
+
+def _complete_sweep(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    store = context.params.get("store") or Store(Path("runs"))
+    return [name for name in store.sweep_names() if name.startswith(incomplete)]
+
+
+store_option = click.option(
+    "--store",
+    metavar="DIR",
+    default="runs",
+    show_default=True,
+    envvar="MRVAE_STORE",
+    is_eager=True,
+    callback=_store,
+    help="Where results live (MRVAE_STORE).",
+)
+data_option = click.option(
+    "--data",
+    "data_root",
+    metavar="DIR",
+    default="data",
+    show_default=True,
+    envvar="MRVAE_DATA",
+    type=click.Path(path_type=Path),
+    help="Where datasets lie (MRVAE_DATA).",
+)
+tracking_option = click.option(
+    "--tracking-uri",
+    metavar="URI",
+    envvar="MLFLOW_TRACKING_URI",
+    help="MLflow's server or database (MLFLOW_TRACKING_URI).  [default: SQLite in the store]",
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change one value of the spec, such as training.epochs=5; may be repeated.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+spec_argument = click.argument("spec_path", metavar="SPEC", type=click.Path(path_type=Path))
+
+
+def sweep_argument(**options: Any) -> Callable[[Any], Any]:
+    """Return the argument that names a sweep, completed from the store."""
+    return click.argument("sweep_name", metavar="SWEEP", shell_complete=_complete_sweep, **options)
+
+
+def console() -> Console:
+    """Return the console that results go to."""
+    return Console(highlight=False)

@@ -1,0 +1,128 @@
+"""Gathers what a report is made from: a sweep's trials with their records, from the store."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evaluation.records import HistoryRow, Point, RecordError, from_parquet
+from evaluation.report.contents import Pictures, SweepRecord, TrialRecord
+from orchestrator.flat import flatten
+from orchestrator.ledger import DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus
+from orchestrator.spec_file import spec_yaml
+from workers.costs import read_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evaluation.report.contents import State
+    from orchestrator.plan import PlannedTrial
+    from orchestrator.sweeps import Sweep
+    from workers.store import Store, TrialFolder
+
+SHOWN_STATES: Mapping[str, State] = {
+    DONE: "done",
+    FAILED: "failed",
+    RUNNING: "running",
+    PENDING: "pending",
+    TRAINED: "pending",
+}
+
+
+def gather(
+    store: Store, sweep: Sweep, ledger: Mapping[str, TrialStatus], tracking_urls: Mapping[str, str]
+) -> SweepRecord:
+    """Return everything that the report on a sweep shows; a damaged record is left out and named in the notes."""
+    notes: list[str] = []
+    trials = tuple(
+        _trial_record(
+            store, sweep.name, planned, ledger[planned.trial_id], notes, tracking_urls.get(planned.trial_id)
+        )
+        for planned in sweep.plan.trials
+    )
+    spec = sweep.plan.spec
+    commits = Counter((trial.provenance or {}).get("commit", "") for trial in trials if trial.done)
+    return SweepRecord(
+        name=sweep.name,
+        description=spec.description,
+        spec_yaml=spec_yaml(spec),
+        dataset=_names(planned.trial.dataset for planned in sweep.plan.trials),
+        architecture=_names(planned.trial.architecture for planned in sweep.plan.trials),
+        created_at=sweep.submitted_at,
+        commit=commits.most_common(1)[0][0] if commits else "",
+        trials=trials,
+        notes=tuple(notes),
+    )
+
+
+def _trial_record(
+    store: Store,
+    sweep: str,
+    planned: PlannedTrial,
+    status: TrialStatus,
+    notes: list[str],
+    tracking_url: str | None,
+) -> TrialRecord:
+    folder = store.trial(planned.trial_id)
+    done = status.state == DONE
+    manifest = status.manifest
+    try:
+        points = _points(folder, planned, sweep) if done else ()
+        history = _history(folder) if done else ()
+    except RecordError as error:
+        notes.append(str(error))
+        points, history, done = (), (), False
+    return TrialRecord(
+        trial_id=planned.trial_id,
+        series=planned.series,
+        method=planned.trial.method.kind,  # type: ignore[arg-type]  # the literals are the registry's keys
+        seed=planned.trial.seed,
+        betas=planned.trial.method.trained_betas,
+        state=SHOWN_STATES[status.state] if done or status.state != DONE else "failed",
+        message=status.message if done or status.state != DONE else "its result files are damaged",
+        parameters=manifest.parameters if manifest else None,
+        settings=flatten(planned.trial.to_json()),
+        provenance=manifest.provenance if manifest else None,
+        attempts=status.attempts,
+        points=points,
+        costs=tuple(read_costs(folder)),
+        history=history,
+        pictures=_pictures(folder, planned, notes) if done else None,
+        tracking_url=tracking_url,
+    )
+
+
+def _points(folder: TrialFolder, planned: PlannedTrial, sweep: str) -> tuple[Point, ...]:
+    name = f"points/{planned.evaluation.eval_id}.parquet"
+    points = from_parquet(Point, folder.read(name) or b"", str(folder.path / name))
+    return tuple(replace(point, sweep=sweep) for point in points)
+
+
+def _history(folder: TrialFolder) -> tuple[HistoryRow, ...]:
+    name = "history.parquet"
+    return tuple(from_parquet(HistoryRow, folder.read(name) or b"", str(folder.path / name)))
+
+
+def _pictures(folder: TrialFolder, planned: PlannedTrial, notes: list[str]) -> Pictures | None:
+    if planned.evaluation.pictures == 0:
+        return None
+    name = f"pictures/{planned.evaluation.eval_id}.npz"
+    try:
+        with np.load(io.BytesIO(folder.read(name) or b""), allow_pickle=False) as arrays:
+            betas = tuple(float(beta) for beta in arrays["betas"])
+            return Pictures(betas, arrays["originals"], arrays["reconstructions"], arrays["samples"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        notes.append(f"{folder.path / name}: pictures cannot be read ({error})")
+        return None
+
+
+def _names(configurations: Any) -> str:
+    described = []
+    for configuration in configurations:
+        options = ", ".join(f"{key} {value}" for key, value in asdict(configuration).items() if value)
+        described.append(f"{configuration.name} ({options})" if options else configuration.name)
+    return "; ".join(dict.fromkeys(described))

@@ -1,0 +1,302 @@
+"""What a sweep is: the strict form of its YAML file, and the JSON Schema that editors read.
+
+The options of datasets and architectures come from their registries: adding one there adds it here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from models.registry import ARCHITECTURES
+from orchestrator.grid import known_paths
+from orchestrator.sections import (
+    Beta,
+    Betas,
+    ConfiguredSection,
+    Distinct,
+    OneOf,
+    Section,
+    Wording,
+    beta_values,
+    log_spaced,
+    named_first,
+    one_of_sections,
+    overrides_section,
+    problem,
+    refusal,
+    section,
+)
+from orchestrator.spec_checks import problems_of
+from workers.data.dataset import BINARISATIONS
+from workers.data.registry import DATASETS
+from workers.trial import (
+    ANNEALINGS,
+    DECODER_GATES,
+    LIKELIHOODS,
+    METRICS,
+    PRECISIONS,
+    SCHEDULES,
+    SPLITS,
+    BetaVAE,
+    Evaluation,
+    Method,
+    MultiRateVAE,
+    Objective,
+    Resources,
+    Training,
+)
+
+LONGEST_NAME = 80
+EVALUATED_BETAS = 20
+
+WORDING = Wording(
+    choices={
+        "binarise": BINARISATIONS,
+        "likelihood": LIKELIHOODS,
+        "schedule": SCHEDULES,
+        "precision": PRECISIONS,
+        "split": SPLITS,
+    },
+    descriptions={
+        "binarise": "How grey pixels become 0 or 1: not at all, at one half, drawn once, or drawn at every use.",
+        "latent_units": "The number of latent variables.",
+        "likelihood": "The model of a pixel: its negative log-likelihood (or squared error) is the distortion.",
+        "name": "The name of the objective; there is one, the β-weighted evidence lower bound.",
+        "epochs": "Passes over the training data.",
+        "batch_size": "Examples in a training step.",
+        "learning_rate": "The step size of Adam, after warm-up.",
+        "warmup_epochs": "Epochs in which the learning rate rises linearly from 0; below `epochs`.",
+        "schedule": "How the learning rate goes on after warm-up.",
+        "precision": "The arithmetic of the forward pass; bfloat16 is mixed precision.",
+        "channels_last": "Whether images lie in memory with their channels last, which some convolutions prefer.",
+    },
+)
+
+if TYPE_CHECKING:
+    # Made at run time from the registries and dataclasses, so a type checker sees what they have in common.
+    DatasetSection = ArchitectureSection = ObjectiveSection = TrainingSection = ConfiguredSection
+    TrainingOverrides = Section
+else:
+    DatasetSection = one_of_sections(DATASETS, WORDING)
+    ArchitectureSection = one_of_sections(ARCHITECTURES, WORDING)
+    ObjectiveSection = section(Objective, WORDING)
+    TrainingSection = section(Training, WORDING)
+    TrainingOverrides = overrides_section(Training, WORDING)
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(rf"[A-Za-z0-9._-]{{1,{LONGEST_NAME}}}", name) or name in {".", ".."}:
+        message = (
+            f"{name!r} cannot name a sweep; use 1 to {LONGEST_NAME} letters, digits, '.', '_' or '-', "
+            "and neither '.' nor '..'"
+        )
+        raise refusal([problem((), message)])
+    return name
+
+
+class MethodSection(Section):
+    """One family of trials: which models are trained, over every seed and every point of the grid."""
+
+    training: Annotated[
+        TrainingOverrides | None, Field(description="Options of `training` that differ for this method.")
+    ] = None
+
+    def methods(self) -> tuple[Method, ...]:
+        """Return what is trained, one a trial. Raises ValueError where an option is out of range."""
+        raise NotImplementedError
+
+    def label(self) -> str:
+        """Return what its curve is called."""
+        raise NotImplementedError
+
+    def extent(self) -> str:
+        """Return what tells it apart from another of the same label, where β does; empty where it does not."""
+        return ""
+
+    def overrides(self) -> dict[str, Any]:
+        """Return the training options that differ for this method."""
+        return self.training.model_dump(exclude_none=True) if self.training else {}
+
+
+class MultiRateVAESection(MethodSection):
+    """A Multi-Rate VAE: one network trained over a range of β, evaluated at any β within."""
+
+    kind: Annotated[Literal["mr-vae"], Field(description="A Multi-Rate VAE.")]
+    beta_range: Annotated[
+        tuple[Beta, ...],
+        Field(min_length=2, max_length=2, description="The smallest and the largest β it is trained at."),
+    ]
+    decoder_gate: Annotated[
+        str, OneOf(DECODER_GATES), Field(description="The activation of the decoder's gates.")
+    ] = MultiRateVAE.decoder_gate
+
+    def methods(self) -> tuple[MultiRateVAE, ...]:
+        """Return the one model. Raises ValueError where the range is upside down."""
+        low, high = self.beta_range
+        return (MultiRateVAE(low, high, self.decoder_gate),)
+
+    def label(self) -> str:
+        """Return what its curve is called; the decoder's gate is named where it is not the usual one."""
+        usual = self.decoder_gate == MultiRateVAE.decoder_gate
+        return "MR-VAE" if usual else f"MR-VAE, {self.decoder_gate} decoder gate"
+
+    def extent(self) -> str:
+        """Return the range of β."""
+        low, high = self.beta_range
+        return f"β from {low:g} to {high:g}"
+
+    @model_validator(mode="after")
+    def _check_range(self) -> MultiRateVAESection:
+        try:
+            self.methods()
+        except ValueError as error:
+            raise refusal([problem(("beta_range",), str(error))]) from error
+        return self
+
+
+class BetaVAESection(MethodSection):
+    """A sweep of β-VAEs: one network for each β."""
+
+    kind: Annotated[Literal["beta-vae"], Field(description="A sweep of β-VAEs.")]
+    betas: Annotated[
+        Betas, Field(description="The β to train at: a list, or {from, to, count} on a log scale.")
+    ]
+    annealing: Annotated[
+        str,
+        OneOf(ANNEALINGS),
+        Field(description="How β is reached: at once, over the first 30 %, or in cycles."),
+    ] = BetaVAE.annealing
+
+    def methods(self) -> tuple[BetaVAE, ...]:
+        """Return one model for each β."""
+        return tuple(BetaVAE(beta, self.annealing) for beta in beta_values(self.betas))
+
+    def label(self) -> str:
+        """Return what its curve is called."""
+        return f"β-VAE, {self.annealing}"
+
+
+AnyMethodSection = Annotated[MultiRateVAESection | BetaVAESection, Field(discriminator="kind")]
+
+
+class EvaluationSection(Section):
+    """What is measured on every trained model; a change here trains nothing again."""
+
+    betas: Annotated[
+        Betas | None,
+        Field(
+            description=f"Where a Multi-Rate VAE is measured; {EVALUATED_BETAS} log-spaced β over its range where "
+            "left out. A β-VAE is measured at its own β."
+        ),
+    ] = None
+    split: Annotated[str, OneOf(SPLITS), Field(description="The part of the data to measure on.")] = (
+        Evaluation.split
+    )
+    metrics: Annotated[
+        tuple[Annotated[str, OneOf(METRICS)], ...],
+        Distinct,
+        Field(description="What is measured besides rate, distortion and ELBO, which always are."),
+    ] = Evaluation.metrics
+    active_units_delta: Annotated[
+        float,
+        Field(gt=0, description="The variance of its posterior mean above which a latent unit is active."),
+    ] = Evaluation.active_units_delta
+    pictures: Annotated[
+        int, Field(ge=0, le=64, description="Samples and reconstructions kept for each operating point.")
+    ] = Evaluation.pictures
+
+    def for_method(self, method: Method) -> Evaluation:
+        """Return what is measured on one trained model."""
+        ends = method.trained_betas
+        evenly = log_spaced(*ends, EVALUATED_BETAS) if isinstance(method, MultiRateVAE) else ends
+        return Evaluation(
+            betas=evenly if self.betas is None else tuple(sorted(beta_values(self.betas))),
+            split=self.split,
+            metrics=self.metrics,
+            active_units_delta=self.active_units_delta,
+            pictures=self.pictures,
+        ).for_method(method)
+
+
+class ResourcesSection(Section):
+    """What a trial holds while it runs; the same trial on other hardware is the same trial."""
+
+    cpus: Annotated[float | None, Field(description="CPU cores; `training.threads` where left out.")] = None
+    gpus: Annotated[float, Field(description="GPUs; a fraction shares one.")] = Resources.gpus
+    memory_gib: Annotated[float, Field(description="Memory set aside, in GiB; 0 sets none aside.")] = (
+        Resources.memory_gib
+    )
+
+    def for_training(self, training: Training) -> Resources:
+        """Return what a trial with this training holds. Raises ValueError where that is nothing."""
+        cpus = float(training.threads) if self.cpus is None else self.cpus
+        return Resources(cpus=cpus, gpus=self.gpus, memory_gib=self.memory_gib)
+
+    @model_validator(mode="after")
+    def _check_resources(self) -> ResourcesSection:
+        try:
+            self.for_training(Training(epochs=1))
+        except ValueError as error:
+            field = named_first(str(error), type(self).model_fields)
+            raise refusal([problem((field,) if field else (), str(error))]) from error
+        return self
+
+
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+def _list_grid_paths(schema: dict[str, Any]) -> None:
+    values = {"type": "array", "minItems": 1, "description": "Each of these values is tried."}
+    for branch in schema.get("anyOf", [schema]):
+        if branch.get("type") == "object":
+            branch["properties"] = dict.fromkeys(known_paths(), values)
+            branch["additionalProperties"] = False
+
+
+class SweepSpec(Section):
+    """A sweep: which models are trained on which data, how, and what is measured on them."""
+
+    name: Annotated[
+        str,
+        AfterValidator(_check_name),
+        Field(
+            description="The sweep's name in the store, in reports and in MLflow.",
+            json_schema_extra={"pattern": f"^[A-Za-z0-9._-]{{1,{LONGEST_NAME}}}$"},
+        ),
+    ]
+    description: Annotated[str, Field(description="Free text for the reader of the report.")] = ""
+    dataset: Annotated[DatasetSection, Field(description="The data and how it is prepared.")]
+    architecture: Annotated[ArchitectureSection, Field(description="The network of every method.")]
+    objective: Annotated[ObjectiveSection, Field(description="What is minimised.")] = ObjectiveSection()
+    methods: Annotated[
+        tuple[AnyMethodSection, ...], Field(min_length=1, description="What is compared with what.")
+    ]
+    training: Annotated[TrainingSection, Field(description="How every trial is trained.")]
+    seeds: Annotated[
+        tuple[Seed, ...], Field(min_length=1, description="Every trial runs once with each seed."), Distinct
+    ] = (0,)
+    grid: Annotated[
+        dict[str, tuple[Any, ...]] | None,
+        Field(
+            min_length=1,
+            description="Values to try for options of dataset, architecture, objective or training: every combination.",
+            json_schema_extra=_list_grid_paths,
+        ),
+    ] = None
+    evaluation: Annotated[EvaluationSection, Field(description="What is measured.")] = EvaluationSection()
+    resources: Annotated[ResourcesSection, Field(description="What each trial holds.")] = ResourcesSection()
+
+    @model_validator(mode="after")
+    def _check_across_sections(self) -> SweepSpec:
+        if problems := problems_of(self):
+            raise refusal(problems)
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a spec, with every option of every dataset and architecture."""
+    schema = SweepSpec.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

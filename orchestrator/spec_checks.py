@@ -1,0 +1,174 @@
+"""What must hold between the sections of a spec, once each is right by itself."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from orchestrator import grid
+from models.registry import ARCHITECTURES
+from orchestrator.nearest import hint
+from orchestrator.sections import at_key, moved, named_first, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pydantic_core import InitErrorDetails
+
+    from models.architecture import Architecture
+    from orchestrator.sections import Location
+    from orchestrator.spec import MethodSection, SweepSpec
+    from workers.data.dataset import Dataset
+    from workers.trial import Objective
+
+MOST_TRIALS = 100_000
+
+_ELSEWHERE = {
+    "seeds": "every trial runs with every seed already; list them under 'seeds'",
+    "methods": "every method runs at every point of the grid already; list them under 'methods'",
+    "evaluation": "a trained model is measured once, at every β of 'evaluation.betas'",
+    "resources": "resources change no result; give them once, under 'resources'",
+    "dataset.name": "a sweep has one dataset; write one spec for each",
+    "architecture.name": "a sweep has one architecture; write one spec for each",
+}
+
+
+def problems_of(spec: SweepSpec) -> list[InitErrorDetails]:
+    """Return what is wrong with a spec whose sections are right by themselves, empty where nothing is."""
+    stages = (_grid_problems, _size_problems, _combination_problems, _fit_problems)
+    # Each stage builds on what the ones before it have checked.
+    return next((found for found in (list(stage(spec)) for stage in stages) if found), [])
+
+
+def _grid_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
+    paths = grid.paths_of(spec)
+    for path, values in (spec.grid or {}).items():
+        if path not in paths:
+            yield at_key(("grid", path), _unknown_path(path, paths))
+        elif not values:
+            yield problem(("grid", path), "the list is empty; give at least one value, or remove the line")
+        elif all(path in _overridden(method) for method in spec.methods):
+            yield at_key(
+                ("grid", path), "every method sets this in its own 'training', so the grid changes nothing"
+            )
+        else:
+            yield from _value_problems(spec, path, values)
+
+
+def _overridden(method: MethodSection) -> list[str]:
+    return [f"training.{field}" for field in method.overrides()]
+
+
+def _unknown_path(path: str, paths: list[str]) -> str:
+    advice = _ELSEWHERE.get(path) or _ELSEWHERE.get(path.split(".")[0])
+    return f"a grid cannot vary this: {advice}" if advice else f"unknown path; {hint(path, paths)}"
+
+
+def _value_problems(spec: SweepSpec, path: str, values: tuple[Any, ...]) -> Iterator[InitErrorDetails]:
+    seen: set[Any] = set()
+    for position, value in enumerate(values):
+        location = ("grid", path, position)
+        try:
+            checked = grid.checked_value(spec, path, value)
+        except ValidationError as error:
+            yield from (moved(details, location) for details in error.errors())
+            continue
+        if checked in seen:
+            yield problem(location, f"{value!r} is listed twice")
+        seen.add(checked)
+
+
+def _size_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
+    combinations = math.prod(len(values) for values in (spec.grid or {}).values())
+    trials = combinations * len(spec.seeds) * sum(len(method.methods()) for method in spec.methods)
+    if trials > MOST_TRIALS:
+        message = f"the sweep has {trials:,} trials; the most is {MOST_TRIALS:,}"
+        yield problem(("grid",) if combinations > 1 else ("methods",), message)
+
+
+def _combination_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
+    for section in grid.VARIED:
+        yield from _refused_combinations(spec, section)
+    for position, method in enumerate(spec.methods):
+        if method.overrides():
+            yield from _refused_overrides(spec, method, ("methods", position, "training"))
+
+
+def _refused_combinations(spec: SweepSpec, section: str) -> Iterator[InitErrorDetails]:
+    plain = getattr(spec, section).configuration()
+    reported: set[str] = set()
+    for assignment in itertools.product(*grid.axes(spec, f"{section}.")):
+        try:
+            grid.assigned(plain, assignment)
+        except ValueError as error:
+            paths = {path.split(".")[1]: path for path, _ in assignment}
+            field = named_first(str(error), paths) or next(iter(paths))
+            if str(error) not in reported:
+                yield problem(("grid", paths[field]), str(error))
+            reported.add(str(error))
+
+
+def _refused_overrides(
+    spec: SweepSpec, method: MethodSection, location: Location
+) -> Iterator[InitErrorDetails]:
+    overrides = method.overrides()
+    plain = spec.training.configuration()
+    for assignment in itertools.product(*grid.axes(spec, "training.")):
+        try:
+            replace(plain, **{**grid.options(assignment), **overrides})
+        except ValueError as error:
+            field = named_first(str(error), overrides)
+            yield problem((*location, field) if field else location, str(error))
+            return
+
+
+def _fit_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
+    datasets = list(grid.configured(spec, "dataset").values())
+    objectives = list(grid.configured(spec, "objective").values())
+    for architecture in grid.configured(spec, "architecture").values():
+        if refused := _refused_shape(architecture, datasets[0]):
+            yield refused
+            break
+    for position, metric in enumerate(spec.evaluation.metrics):
+        needs = (
+            _NEEDS[metric](*pair) for pair in itertools.product(datasets, objectives) if metric in _NEEDS
+        )
+        if lacking := next(filter(None, needs), None):
+            yield problem(("evaluation", "metrics", position), f"{metric} needs {lacking}")
+
+
+def _refused_shape(architecture: Architecture, dataset: Dataset) -> InitErrorDetails | None:
+    try:
+        architecture.check_shape(dataset.shape)
+    except ValueError as error:
+        field = named_first(str(error), vars(architecture)) or "name"
+        fitting = ", ".join(f"'{name}'" for name in ARCHITECTURES if _takes(name, dataset))
+        message = f"{error}, which is what dataset '{dataset.name}' has; architectures that fit it: {fitting}"
+        return problem(("architecture", field), message)
+    return None
+
+
+def _takes(name: str, dataset: Dataset) -> bool:
+    try:
+        ARCHITECTURES[name]().check_shape(dataset.shape)
+    except ValueError:
+        return False
+    return True
+
+
+def _needs_for_bits(dataset: Dataset, objective: Objective) -> str | None:
+    needs = []
+    if not dataset.is_binary:
+        needs.append(
+            f"binary data (dataset.binarise other than '{dataset.binarise}': threshold, static or dynamic)"
+        )
+    if objective.likelihood != "bernoulli":
+        needs.append(f"the bernoulli likelihood (objective.likelihood is '{objective.likelihood}')")
+    return " and ".join(needs)
+
+
+_NEEDS: Mapping[str, Callable[[Dataset, Objective], str | None]] = {"bits_per_dimension": _needs_for_bits}

@@ -1,0 +1,167 @@
+"""`submit` and `evaluate`: what is left of a sweep is run, forwarded to MLflow beside it, and reported on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import SweepError
+from orchestrator.estimate import estimate_all
+from orchestrator.forwarding import Forwarding
+from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
+from orchestrator.observations import read_observations
+from orchestrator.plan import launch_order
+from orchestrator.progress import ProgressView, duration
+from orchestrator.reporting import write_sweep_report
+from orchestrator.sweeps import save_sweep, sole_driver
+from workers.provenance import code_version
+from workers.trial_files import FAILURE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from orchestrator.plan import PlannedTrial
+    from orchestrator.spec import SweepSpec
+    from orchestrator.sweeps import Sweep
+    from workers.run import Outcome
+    from workers.store import Store
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """How a sweep is run; nothing here changes its numbers."""
+
+    data_root: Path
+    tracking_uri: str | None = None
+    retry_failed: bool = False
+    checkpoint_seconds: float = 30.0
+    train: bool = True
+
+
+def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Console) -> int:
+    """Run what is left of a sweep, write its report, and return the exit code.
+
+    Raises:
+        StoreError, DataError, SweepError: before anything ran, with a message for the user.
+    """
+    store.check_writable()
+    with sole_driver(store, spec.name):
+        sweep = save_sweep(store, spec, time.time())
+        if options.retry_failed:
+            _forget_failures(store, sweep)
+        ledger = read_ledger(store, sweep.plan.trials)
+        left = _left(sweep, ledger, train=options.train)
+        for dataset in {planned.trial.dataset for planned in left}:
+            dataset.check_present(options.data_root)
+        with Forwarding(store, sweep.name, options.tracking_uri) as forwarding:
+            outcomes, stopped = _run(sweep, left, ledger, store, options, console)
+            ledger = read_ledger(store, sweep.plan.trials)
+            write_sweep_report(store, sweep, ledger, console)
+            forwarding.finish(console)
+        return _conclude(sweep, ledger, outcomes, console, stopped=stopped)
+
+
+def _left(sweep: Sweep, ledger: Mapping[str, TrialStatus], *, train: bool) -> list[PlannedTrial]:
+    wanted = [planned for planned in sweep.plan.trials if not ledger[planned.trial_id].finished]
+    return [planned for planned in wanted if train or ledger[planned.trial_id].state == TRAINED]
+
+
+def _run(
+    sweep: Sweep,
+    left: Sequence[PlannedTrial],
+    ledger: Mapping[str, TrialStatus],
+    store: Store,
+    options: SubmitOptions,
+    console: Console,
+) -> tuple[Mapping[str, Outcome], bool]:
+    if not left:
+        console.print(f"Nothing to run: {_describe_counts(ledger)}.", highlight=False)
+        return {}, False
+    seconds = {
+        trial_id: estimate.device_seconds
+        for trial_id, estimate in estimate_all(
+            left, read_observations(store, sweep.plan.trials, ledger)
+        ).items()
+    }
+    console.print(
+        f"{sweep.name}: {len(sweep.plan.trials)} trials ({_describe_counts(ledger)}); running {len(left)}, "
+        f"about {duration(sum(seconds.values()))} of device time",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return _execute(sweep, launch_order(left, seconds), seconds, store, options, console)
+
+
+def _execute(
+    sweep: Sweep,
+    trials: Sequence[PlannedTrial],
+    seconds: Mapping[str, float],
+    store: Store,
+    options: SubmitOptions,
+    console: Console,
+) -> tuple[Mapping[str, Outcome], bool]:
+    # Imported here because Ray takes seconds to import, and only running trials needs it.
+    from orchestrator import executor
+
+    stop = executor.StopRequest(sweep.folder / "stop")
+    settings = executor.WorkerSettings(
+        store=str(store.root),
+        sweep=sweep.name,
+        data_root=str(options.data_root.absolute()),
+        stop_file=str(stop.path),
+        checkpoint_seconds=options.checkpoint_seconds,
+        provenance={"commit": code_version()},
+    )
+    with executor.local_ray():
+        problem = executor.unplaceable(trials)
+        if problem is not None:
+            raise SweepError(problem)
+        view = ProgressView(console, trials, seconds, executor.parallel_trials(trials))
+        with executor.stopping_on_signals(stop, view.stopping), view.shown():
+            outcomes = executor.execute(trials, settings, view, stop)
+    stop.path.unlink(missing_ok=True)
+    return outcomes, stop.made
+
+
+def _forget_failures(store: Store, sweep: Sweep) -> None:
+    for planned in sweep.plan.trials:
+        store.trial(planned.trial_id).remove(FAILURE)
+
+
+def _conclude(
+    sweep: Sweep,
+    ledger: Mapping[str, TrialStatus],
+    outcomes: Mapping[str, Outcome],
+    console: Console,
+    *,
+    stopped: bool,
+) -> int:
+    counts = count_states(ledger.values())
+    failed = [status for status in ledger.values() if status.state == FAILED]
+    interrupted = {
+        trial_id: outcome for trial_id, outcome in outcomes.items() if outcome.state == "interrupted"
+    }
+    for message in sorted({outcome.message for outcome in interrupted.values()}):
+        console.print(f"[red]interrupted[/] {message}", soft_wrap=True, highlight=False)
+    if failed:
+        console.print(
+            f"{len(failed)} failed and would fail again; after a change, `mrvae-orch submit … --retry-failed` tries "
+            f"them anew. Details: mrvae-orch status {sweep.name}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if stopped:
+        console.print("Stopped; the same command goes on from the last checkpoints.", highlight=False)
+        return EXIT_STOPPED
+    return EXIT_DONE if counts.get(DONE, 0) == len(sweep.plan.trials) else EXIT_FAILED
+
+
+def _describe_counts(ledger: Mapping[str, TrialStatus]) -> str:
+    counts = count_states(ledger.values())
+    return ", ".join(f"{count} {state}" for state, count in counts.items())

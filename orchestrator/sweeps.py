@@ -1,0 +1,81 @@
+"""Sweeps in the store: the spec that was submitted, the plan it makes, and the lock of whoever runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import SweepError
+from orchestrator.plan import Plan, plan
+from orchestrator.spec_file import spec_from_text, spec_yaml
+from workers.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orchestrator.spec import SweepSpec
+    from workers.store import Store
+
+SPEC = "spec.yaml"
+SUBMITTED = "submitted.json"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep of the store: its folder, its spec as last submitted and the plan of it."""
+
+    folder: Path
+    plan: Plan
+    submitted_at: float
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.plan.name
+
+
+def save_sweep(store: Store, spec: SweepSpec, now: float) -> Sweep:
+    """Write a sweep's spec to the store and return the sweep; its first submission's time stays."""
+    folder = store.sweep(spec.name)
+    earlier = folder.read_json(SUBMITTED) or {}
+    submitted_at = float(earlier.get("submitted_at", now))
+    folder.write(SPEC, spec_yaml(spec).encode())
+    folder.write_json(SUBMITTED, {"submitted_at": submitted_at})
+    return Sweep(folder.path, plan(spec), submitted_at)
+
+
+def load_sweep(store: Store, name: str) -> Sweep:
+    """Return a sweep that was submitted to the store. Raises SweepError where there is none of that name."""
+    try:
+        folder = store.sweep(name)
+    except StoreError as error:
+        raise SweepError(str(error)) from error
+    content = folder.read(SPEC)
+    if content is None:
+        raise SweepError(_unknown(store, name))
+    spec = spec_from_text(content.decode(), str(folder.path / SPEC))
+    submitted = folder.read_json(SUBMITTED) or {}
+    return Sweep(folder.path, plan(spec), float(submitted.get("submitted_at", 0.0)))
+
+
+@contextlib.contextmanager
+def sole_driver(store: Store, name: str) -> Iterator[None]:
+    """Hold a sweep for the block. Raises SweepError where another process runs it."""
+    with store.sweep(name).try_lock() as held:
+        if not held:
+            raise SweepError(
+                f"sweep {name!r} is being run by another process; follow it with `mrvae-orch status {name}`"
+            )
+        yield
+
+
+def _unknown(store: Store, name: str) -> str:
+    names = store.sweep_names()
+    if not names:
+        return f"no sweep {name!r}: nothing was submitted to the store {store.root} yet; name another with --store"
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it holds {', '.join(names[:10])}"
+    return f"no sweep {name!r} in the store {store.root}; {hint}"

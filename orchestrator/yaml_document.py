@@ -1,0 +1,179 @@
+"""YAML as plain data that remembers where everything stands.
+
+Stricter and plainer than PyYAML's own loading: only null, booleans, numbers, text, lists and mappings come out, read
+by the rules of YAML 1.2 (`1e-3` is a number; `yes`, `on`, dates and `12:30` are text), and a key stands once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from orchestrator.sections import Location
+
+DEEPEST = 20
+MOST_VALUES = 200_000
+
+_NUMBERS = list("-+.0123456789")
+CORE_SCHEMA: tuple[tuple[str, str, list[str]], ...] = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", _NUMBERS),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        _NUMBERS,
+    ),
+)
+"""What plain text is taken for: YAML 1.2.2, section 10.3.2."""
+
+_TAG = "tag:yaml.org,2002:"
+_CONVERSIONS: dict[str, Callable[[str], Any]] = {
+    f"{_TAG}null": lambda _text: None,
+    f"{_TAG}bool": lambda text: {"true": True, "false": False}[text.lower()],
+    f"{_TAG}int": lambda text: int(text, 0 if text[:2] in {"0o", "0x"} else 10),
+    f"{_TAG}float": lambda text: float(text.replace(".inf", "inf").replace(".nan", "nan")),
+    f"{_TAG}str": str,
+}
+
+
+class Mark(NamedTuple):
+    """A place in a text; both count from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}"
+
+
+class YAMLProblem(Exception):
+    """The text cannot be read as plain data; `mark` says where, if the parser knows."""
+
+    def __init__(self, message: str, mark: Mark | None) -> None:
+        super().__init__(message)
+        self.mark = mark
+
+
+@dataclass
+class Document:
+    """Plain data with the places of its keys and values, by location; `overridden` has what was put in later."""
+
+    content: Any = None
+    keys: dict[Location, Mark] = field(default_factory=dict)
+    values: dict[Location, Mark] = field(default_factory=dict)
+    overridden: dict[Location, str] = field(default_factory=dict)
+
+
+def implicit_resolvers(target: Any) -> Any:
+    """Make a loader or dumper class take plain text as YAML 1.2 does; returns the class."""
+    for kind, pattern, first in CORE_SCHEMA:
+        target.add_implicit_resolver(_TAG + kind, re.compile(rf"(?:{pattern})\Z"), first)
+    return target
+
+
+@implicit_resolvers
+class PlainLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, of which only the parsing is used: nothing is constructed from a tag."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Return the next node. Raises YAMLProblem where it lies too deep."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise YAMLProblem(f"nested more than {DEEPEST} deep", _mark(self.peek_event().start_mark))
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def read_document(text: str) -> Document:
+    """Return the data of one YAML document with its places; an empty text holds None.
+
+    Raises:
+        YAMLProblem: broken YAML, a tag that makes objects, a repeated key, or too much nesting or repetition.
+    """
+    try:
+        loader = PlainLoader(text)
+        root = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        raise YAMLProblem(_plainly(error), _mark(error.problem_mark or error.context_mark)) from error
+    except yaml.reader.ReaderError as error:
+        raise YAMLProblem(
+            f"the character {error.character!r} is not allowed in YAML", _mark_at(text, error.position)
+        ) from error
+    document = Document()
+    if root is not None:
+        document.content = _Reader(document).read(root, ())
+    return document
+
+
+class _Reader:
+    """Turns nodes into data, and notes their places."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.values_read = 0
+
+    def read(self, node: Any, location: Location) -> Any:
+        mark = _mark(node.start_mark)
+        self.values_read += 1
+        # Anchors that stand for anchors multiply, or never end where one holds itself.
+        if self.values_read > MOST_VALUES or len(location) > DEEPEST:
+            raise YAMLProblem("anchors (&) and aliases (*) unfold to too much; write the values out", mark)
+        self.document.values[location] = mark
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
+            return {key: self.read(value, (*location, key)) for key, value in self.entries(node, location)}
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
+            return [self.read(item, (*location, position)) for position, item in enumerate(node.value)]
+        return _scalar(node, mark)
+
+    def entries(self, node: Any, location: Location) -> Iterator[tuple[str, Any]]:
+        seen: dict[str, Mark] = {}
+        for key_node, value in node.value:
+            mark = _mark(key_node.start_mark)
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in _CONVERSIONS:
+                raise YAMLProblem("a key must be plain text", mark)
+            key = key_node.value
+            if key in seen:
+                message = f"the key '{key}' stands twice, first in line {seen[key].line}; keep one"
+                raise YAMLProblem(message, mark)
+            seen[key] = self.document.keys[(*location, key)] = mark
+            yield key, value
+
+
+def _scalar(node: Any, mark: Mark) -> Any:
+    tag = node.tag
+    if not isinstance(node, yaml.ScalarNode) or tag not in _CONVERSIONS:
+        written = tag.replace(_TAG, "!!")
+        raise YAMLProblem(f"the tag {written} is not allowed; write plain values only", mark)
+    try:
+        return _CONVERSIONS[tag](node.value)
+    except (ValueError, KeyError) as error:
+        shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}…"  # noqa: PLR2004 (enough to know it by)
+        raise YAMLProblem(f"{shown!r} cannot be read as {tag.removeprefix(_TAG)}", mark) from error
+
+
+def _plainly(error: yaml.MarkedYAMLError) -> str:
+    if "'\\t'" in (error.problem or ""):
+        return "a tab cannot indent YAML; use spaces"
+    parts = [part for part in (error.context, error.problem) if part]
+    return f"not valid YAML: {', '.join(parts)}"
+
+
+def _mark(mark: Any) -> Mark:
+    return Mark(mark.line + 1, mark.column + 1)
+
+
+def _mark_at(text: str, position: int) -> Mark:
+    before = text[:position]
+    return Mark(before.count("\n") + 1, position - before.rfind("\n"))

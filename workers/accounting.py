@@ -1,0 +1,144 @@
+"""What every attempt at a trial costs, by phase: seconds, images, FLOPs, peak memory.
+
+Rows are written while the attempt lasts, so that an attempt that is killed has its cost recorded too, up to
+the last write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import socket
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from evaluation.records import Cost
+from workers.costs import read_costs, write_costs
+from workers.devices import device_kind, peak_memory_bytes, reset_peak_memory, synchronise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from models.vae import VAE
+    from workers.store import TrialFolder
+
+
+class Accountant:
+    """The clock and the ledger of one attempt. Phases may nest: the inner one's time is not the outer one's."""
+
+    def __init__(
+        self,
+        folder: TrialFolder,
+        device: torch.device,
+        device_count: float,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        self._folder = folder
+        self._device = device
+        self._device_kind = device_kind(device)
+        self._device_count = device_count
+        self._clock = clock
+        self._host = socket.gethostname()
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._images: dict[str, int] = defaultdict(int)
+        self._flops: dict[str, float] = {}
+        self._phases: list[str] = []
+        self._started_at = now()
+        self._marked_at = clock()
+        self._earlier = read_costs(folder)
+        self._earlier = [replace(row, outcome="killed") if row.outcome == "running" else row for row in self._earlier]
+        self.attempt = 1 + max((row.attempt for row in self._earlier), default=0)
+        reset_peak_memory(device)
+
+    @property
+    def first_started_at(self) -> float:
+        """When the first attempt began, in seconds since 1970."""
+        return min((row.started_at for row in self._earlier), default=self._started_at)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the block's time for a phase: train, evaluate, compile, data or checkpoint."""
+        self._mark()
+        self._phases.append(name)
+        try:
+            yield
+        finally:
+            self._mark()
+            self._phases.pop()
+
+    def seconds(self, phase: str) -> float:
+        """Return the seconds counted for a phase so far."""
+        self._mark()
+        return self._seconds[phase]
+
+    def count(self, phase: str, images: int, flops: float) -> None:
+        """Add processed examples and their FLOPs to a phase."""
+        self._images[phase] += images
+        self._flops[phase] = self._flops.get(phase, 0.0) + flops
+
+    def write(self, outcome: str) -> None:
+        """Write the rows of all attempts, this one with the given outcome."""
+        write_costs(self._folder, self.rows(outcome))
+
+    def rows(self, outcome: str) -> list[Cost]:
+        """Return the rows of all attempts."""
+        self._mark()
+        return self._earlier + [self._row(phase, outcome) for phase in sorted(self._seconds) or ["train"]]
+
+    def _row(self, phase: str, outcome: str) -> Cost:
+        return Cost(
+            trial_id=self._folder.trial_id,
+            attempt=self.attempt,
+            phase=phase,
+            outcome=outcome,
+            seconds=self._seconds[phase],
+            device_kind=self._device_kind,
+            device_count=self._device_count,
+            images=self._images[phase],
+            flops=self._flops.get(phase),
+            joules=None,
+            peak_memory_bytes=peak_memory_bytes(self._device),
+            started_at=self._started_at,
+            host=self._host,
+        )
+
+    def _mark(self) -> None:
+        if self._phases:
+            synchronise(self._device)
+        now = self._clock()
+        if self._phases:
+            self._seconds[self._phases[-1]] += now - self._marked_at
+        self._marked_at = now
+
+
+def forward_flops_per_image(model: VAE, shape: tuple[int, int, int]) -> float:
+    """Return the FLOPs of one example's forward pass, a multiply-add as two, as torch's counter sees them.
+
+    The counter knows matrix products and convolutions; elementwise work (gates, activations) counts zero.
+    """
+    return _flops(model, shape, backward=False)
+
+
+def training_flops_per_image(model: VAE, shape: tuple[int, int, int]) -> float:
+    """Return the FLOPs of one example's forward and backward pass, counted as in `forward_flops_per_image`."""
+    return _flops(model, shape, backward=True)
+
+
+def _flops(model: VAE, shape: tuple[int, int, int], *, backward: bool) -> float:
+    examples = 2
+    # A copy, because a forward pass in training mode moves batch-norm statistics.
+    probe = copy.deepcopy(model).cpu().train()
+    x = torch.zeros(examples, *shape)
+    condition = torch.zeros(examples, 1) if probe.multi_rate else None
+    noise = [torch.zeros(examples, *latent) for latent in probe.latent_shapes]
+    with FlopCounterMode(display=False) as counter:
+        evidence = probe(x, condition, noise)
+        if backward:
+            (evidence.distortion.sum() + evidence.rates.sum()).backward()
+    return counter.get_total_flops() / examples

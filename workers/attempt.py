@@ -1,0 +1,190 @@
+"""One attempt at a trial: training from where it stopped, evaluation, and the commit that makes it done."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from evaluation.records import HistoryRow, Point, to_parquet
+from workers.accounting import Accountant, forward_flops_per_image, training_flops_per_image
+from workers.checkpoint import FINAL, TrainingCheckpoints
+from workers.devices import choose_device, device_kind
+from workers.logged_metrics import epoch_metrics, point_metrics
+from workers.measuring import Interrupted, draw_pictures, measure
+from workers.metric_log import MetricLog
+from workers.provenance import machine
+from workers.store import Manifest
+from workers.trial_files import HISTORY, METRIC_LOG, PROGRESS, TRIAL
+from workers.training import TrainingState, load_trained_model, train
+
+if TYPE_CHECKING:
+    from models.vae import VAE
+    from workers.data.resident import ResidentData
+    from workers.run import Context
+    from workers.store import StoredFile, TrialFolder
+    from workers.trial import Trial
+
+COST_SECONDS = 5.0
+"""How often an attempt's costs and progress are written while it trains; a kill loses no more of its account."""
+CHECKPOINT_SHARE = 50
+"""Checkpoints are at least so many times their own duration apart: they cost 2 % of training at most."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial in training is."""
+
+    epoch: int
+    epochs: int
+    elbo: float
+
+
+class Attempt:
+    """One try at what is left of a trial: both its training and its evaluation, or the evaluation alone."""
+
+    def __init__(self, trial: Trial, context: Context, folder: TrialFolder) -> None:
+        self.trial = trial
+        self.context = context
+        self.folder = folder
+        torch.set_num_threads(trial.training.threads)
+        self.device = choose_device(context.resources.gpus)
+        # On a CPU the device is a core, and a trial uses as many as it has threads.
+        count = context.resources.gpus if self.device.type == "cuda" else float(trial.training.threads)
+        self.accountant = Accountant(folder, self.device, count, clock=context.clock, now=context.now)
+        self.checkpoints = TrainingCheckpoints(folder)
+        self.metrics = MetricLog(folder.path / METRIC_LOG)
+        self._checkpointed_at = self._accounted_at = context.clock()
+        self._checkpoint_duration = 0.0
+
+    def run(self) -> None:
+        """Do what is left, and commit it. Raises what went wrong."""
+        self.folder.write_json(TRIAL, self.trial.to_json())
+        self.accountant.write("running")
+        with self.accountant.phase("data"):
+            data = self.context.load_data(self.trial.dataset).to(self.device)
+        manifest = self.folder.manifest()
+        if manifest is None:
+            self._train_and_commit(data)
+        else:
+            self._evaluate_and_commit(data, manifest)
+        self.checkpoints.clear()
+        self.folder.remove(PROGRESS)
+
+    def _train_and_commit(self, data: ResidentData) -> None:
+        state = self._train(data)
+        files = self._evaluate(state.model, data)
+        with self.accountant.phase("checkpoint"):
+            files[FINAL] = self.checkpoints.finish(state.trained_model())
+            files[HISTORY] = self.folder.write(HISTORY, to_parquet(HistoryRow, state.history))
+            files[TRIAL] = self.folder.write_json(TRIAL, self.trial.to_json())
+        kind = device_kind(self.device)
+        self._commit(
+            Manifest(
+                trial_id=self.trial.trial_id,
+                files=files,
+                attempts=self.accountant.attempt,
+                started_at=self.accountant.first_started_at,
+                finished_at=self.context.now(),
+                parameters=sum(parameter.numel() for parameter in state.model.parameters()),
+                provenance={**self.context.provenance, **machine(self.device, self.trial.training.threads, kind)},
+            )
+        )
+
+    def _evaluate_and_commit(self, data: ResidentData, manifest: Manifest) -> None:
+        with self.accountant.phase("checkpoint"):
+            model = load_trained_model(self.trial, self.folder.read_verified(manifest, FINAL), self.device)
+        files = self._evaluate(model, data)
+        self._commit(replace(manifest, files={**manifest.files, **files}))
+
+    def _commit(self, manifest: Manifest) -> None:
+        # The costs are not in the manifest: later attempts add to them, whether or not they come to an end.
+        self.accountant.write("done")
+        evaluations = sorted({*manifest.evaluations, self.context.evaluation.eval_id})
+        self.folder.write(self.folder.MANIFEST, replace(manifest, evaluations=evaluations).to_bytes())
+
+    def _train(self, data: ResidentData) -> TrainingState:
+        with self.accountant.phase("compile"):
+            state = TrainingState(self.trial, data.train, self.device)
+            flops = training_flops_per_image(state.model, self.trial.dataset.shape)
+        with self.accountant.phase("checkpoint"):
+            earlier = self.checkpoints.latest()
+            seconds_before = state.restore(earlier) if earlier is not None else 0.0
+
+        def train_seconds() -> float:
+            return seconds_before + self.accountant.seconds("train")
+
+        def after_step() -> bool:
+            self.accountant.count("train", state.sampler.batch_size, flops * state.sampler.batch_size)
+            if self._checkpoint_is_due():
+                self._checkpoint(state, train_seconds())
+            return self.context.should_stop()
+
+        def after_epoch() -> None:
+            self._record_epoch(state.finish_epoch(train_seconds()))
+
+        with self.accountant.phase("train"):
+            finished = train(state, after_step=after_step, after_epoch=after_epoch)
+        self._checkpoint(state, train_seconds())
+        if not finished:
+            raise Interrupted
+        return state
+
+    def _checkpoint_is_due(self) -> bool:
+        interval = max(self.context.checkpoint_seconds, CHECKPOINT_SHARE * self._checkpoint_duration)
+        return self.context.clock() - self._checkpointed_at >= interval
+
+    def _checkpoint(self, state: TrainingState, train_seconds: float) -> None:
+        started = self.context.clock()
+        with self.accountant.phase("checkpoint"):
+            self.checkpoints.save(state.step, state.checkpoint(train_seconds))
+            self.accountant.write("running")
+        self._checkpointed_at = self.context.clock()
+        self._checkpoint_duration = self._checkpointed_at - started
+
+    def _record_epoch(self, row: HistoryRow) -> None:
+        step, metrics = epoch_metrics(row)
+        self.metrics.append(step, metrics, self._timestamp_ms())
+        progress = Progress(row.epoch + 1, self.trial.training.epochs, row.elbo)
+        self.context.report(progress)
+        if self.context.clock() - self._accounted_at >= COST_SECONDS or row.epoch == 0:
+            self._accounted_at = self.context.clock()
+            self.accountant.write("running")
+            where = {"attempt": self.accountant.attempt, "host": socket.gethostname(), "pid": os.getpid()}
+            times = {"started_at": self.accountant.first_started_at, "at": self.context.now()}
+            self.folder.write_json(PROGRESS, {**asdict(progress), **where, **times})
+
+    def _evaluate(self, model: VAE, data: ResidentData) -> dict[str, StoredFile]:
+        evaluation = self.context.evaluation
+        images = data.split(evaluation.split)
+        with self.accountant.phase("compile"):
+            flops = forward_flops_per_image(model, self.trial.dataset.shape)
+        with self.accountant.phase("evaluate"):
+            points = measure(
+                self.trial,
+                model,
+                images,
+                evaluation,
+                sweep=self.context.sweep,
+                device=self.device,
+                should_stop=self.context.should_stop,
+            )
+            pictures = draw_pictures(self.trial, model, images, evaluation, self.device)
+        examined = len(images) * len(points)
+        self.accountant.count("evaluate", examined, flops * examined)
+        for point in points:
+            step, metrics = point_metrics(point)
+            self.metrics.append(step, metrics, self._timestamp_ms())
+        return {
+            name: self.folder.write(name, content)
+            for name, content in (
+                (f"points/{evaluation.eval_id}.parquet", to_parquet(Point, points)),
+                (f"pictures/{evaluation.eval_id}.npz", pictures),
+            )
+        }
+
+    def _timestamp_ms(self) -> int:
+        return int(self.context.now() * 1000)

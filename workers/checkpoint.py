@@ -1,0 +1,98 @@
+"""Training checkpoints in safetensors: written atomically, the last two kept, a damaged one passed over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workers.store import StoredFile, TrialFolder
+
+FINAL = "checkpoint/final.safetensors"
+KEPT = 2
+_STEP_FILES = "checkpoint/step-*.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and what else is needed to go on (plain JSON values)."""
+
+    tensors: Mapping[str, torch.Tensor]
+    progress: Mapping[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """Return a safetensors file whose metadata holds the progress and a hash of the tensors."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        metadata = {"progress": json.dumps(self.progress), "tensors_sha256": _tensors_hash(tensors)}
+        return safetensors.torch.save(tensors, metadata)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Checkpoint:
+        """Return the checkpoint of a file. Raises ValueError where the bytes are damaged."""
+        try:
+            tensors = safetensors.torch.load(content)
+            metadata = _metadata(content)
+            intact = metadata["tensors_sha256"] == _tensors_hash(tensors)
+            progress = json.loads(metadata["progress"])
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a whole checkpoint ({error})") from error
+        if not intact:
+            raise ValueError("its tensors are not the ones that were written")
+        return cls(tensors=tensors, progress=progress)
+
+
+class TrainingCheckpoints:
+    """The checkpoints of one trial in training, newest last."""
+
+    def __init__(self, folder: TrialFolder) -> None:
+        self.folder = folder
+
+    def save(self, step: int, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint of a step, then remove all but the last two."""
+        self.folder.write(f"checkpoint/step-{step:09d}.safetensors", checkpoint.to_bytes())
+        for name in self.folder.names(_STEP_FILES)[:-KEPT]:
+            self.folder.remove(name)
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest checkpoint that is whole, warning of each damaged one that is passed over."""
+        for name in reversed(self.folder.names(_STEP_FILES)):
+            content = self.folder.read(name)
+            try:
+                return Checkpoint.from_bytes(content or b"")
+            except ValueError as error:
+                warnings.warn(f"{self.folder.path / name}: {error}; going on from the one before", stacklevel=2)
+                self.folder.remove(name)
+        return None
+
+    def finish(self, model: Checkpoint) -> StoredFile:
+        """Write the trained model, without what only further training would need, and return its record."""
+        return self.folder.write(FINAL, model.to_bytes())
+
+    def clear(self) -> None:
+        """Remove the training checkpoints, once the trial's manifest is written."""
+        for name in self.folder.names(_STEP_FILES):
+            self.folder.remove(name)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    header_bytes = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + header_bytes])["__metadata__"]
+    return metadata
+
+
+def _tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

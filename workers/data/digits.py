@@ -1,0 +1,51 @@
+"""The 1,797 handwritten digits of 8×8 pixels that scikit-learn carries: nothing to download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workers.data.dataset import DataError, Dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from workers.data.resident import ResidentData
+
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Digits(Dataset):
+    """UCI optical digits, test part (Alpaydin & Kaynak, 1998): 1,297 train, 250 validation, 250 test, shuffled once."""
+
+    binarise: str = "threshold"
+
+    name = "digits"
+    shape = (1, 8, 8)
+    train_examples = 1297
+    test_examples = 250
+    summary = "handwritten digits, 8×8, carried by scikit-learn"
+
+    def load(self, root: Path) -> ResidentData:  # noqa: ARG002 (carried by a package, so no root is needed)
+        """Return the prepared splits."""
+        # Imported here because planning, which reads this configuration, needs none of them.
+        import numpy as np
+        from sklearn.datasets import load_digits
+
+        from workers.data.resident import prepare
+
+        bunch = load_digits()
+        pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+        order = np.random.default_rng(SPLIT_SEED).permutation(len(pixels))
+        bounds = [self.train_examples, len(pixels) - self.test_examples]
+        parts = dict(zip(("train", "validation", "test"), np.split(order, bounds), strict=True))
+        return prepare(self, {name: (pixels[part], bunch.target[part]) for name, part in parts.items()})
+
+    def locate(self, root: Path) -> list[Path]:  # noqa: ARG002 (the same for any root)
+        """Return nothing: scikit-learn carries the data."""
+        return []
+
+    def fetch(self, root: Path) -> None:
+        """Raise DataError: there is nothing to fetch."""
+        raise DataError("digits comes with scikit-learn; there is nothing to fetch")

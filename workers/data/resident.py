@@ -1,0 +1,83 @@
+"""Datasets as uint8 tensors that sit on the device, and batches cut from them by index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from workers.data.dataset import Dataset
+
+BINARISATION_SEED = 20230501
+"""Seed of every static binarisation: fixed, so that all trials of all users see the same binary images."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split: pixels (N, C, H, W) uint8, labels (N,) int64 or none, and whether batches are drawn from pixels."""
+
+    pixels: torch.Tensor
+    labels: torch.Tensor | None
+    dynamic: bool = False
+
+    def __len__(self) -> int:
+        return self.pixels.shape[0]
+
+    def batch(self, indices: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return the examples at `indices` as float32 in [0, 1], (B, C, H, W), on the pixels' device.
+
+        With dynamic binarisation each pixel is 1 with the probability of its grey value, drawn from `generator`.
+        """
+        x = self.pixels[indices].to(torch.float32).div_(255)
+        return torch.bernoulli(x, generator=generator) if self.dynamic else x
+
+    def to(self, device: torch.device) -> Images:
+        """Return the split on another device."""
+        return replace(self, pixels=self.pixels.to(device))
+
+
+@dataclass(frozen=True)
+class ResidentData:
+    """The three splits of a dataset."""
+
+    train: Images
+    validation: Images
+    test: Images
+
+    def split(self, name: str) -> Images:
+        """Return a split by its name: train, validation or test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+    def to(self, device: torch.device) -> ResidentData:
+        """Return the splits on another device."""
+        return ResidentData(*(split.to(device) for split in (self.train, self.validation, self.test)))
+
+
+def prepare(dataset: Dataset, splits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> ResidentData:
+    """Return raw splits, pixels (N, C, H, W) and labels (N,), as the dataset's options want them."""
+    limits = {"train": dataset.train_limit, "validation": dataset.test_limit, "test": dataset.test_limit}
+    prepared = {}
+    for position, (name, (pixels, labels)) in enumerate(splits.items()):
+        keep = slice(limits[name] or None)
+        binary = _binarise(pixels, dataset.binarise, position)[keep]
+        prepared[name] = Images(
+            pixels=torch.from_numpy(np.ascontiguousarray(binary)),
+            labels=torch.from_numpy(labels[keep].astype(np.int64)),
+            dynamic=dataset.binarise == "dynamic",
+        )
+    return ResidentData(**prepared)
+
+
+def _binarise(pixels: NDArray[np.uint8], how: str, position: int) -> NDArray[np.uint8]:
+    if how == "threshold":
+        return np.where(pixels > 127, np.uint8(255), np.uint8(0))  # noqa: PLR2004 (half of the uint8 range)
+    if how == "static":
+        # Drawn for the whole split before any limit, so that limiting a set changes no image that remains.
+        uniform = np.random.default_rng([BINARISATION_SEED, position]).random(pixels.shape, dtype=np.float32)
+        return np.where(uniform * 255 < pixels, np.uint8(255), np.uint8(0))
+    return pixels

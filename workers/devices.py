@@ -1,0 +1,67 @@
+"""What the devices of this machine are called and tell about themselves."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+
+def choose_device(gpus: float) -> torch.device:
+    """Return the device a trial runs on: the first visible GPU if it was given any share of one, else the CPU.
+
+    Raises RuntimeError where a GPU was promised and torch sees none.
+    """
+    if gpus == 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RuntimeError(
+            "the trial was given a GPU but torch sees none; set resources.gpus to 0 or check the driver"
+        )
+    return torch.device("cuda", 0)
+
+
+def device_kind(device: torch.device) -> str:
+    """Return the model name of the device, such as "NVIDIA H200" or the processor's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor_name()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device's queued work, so that a timer counts it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new measurement of peak memory (reused workers would report their earlier trials' peak)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Return the device's peak allocation, or on a CPU the process's peak resident memory where Linux tells it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0].split()[1]) * 1024 if lines else None
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

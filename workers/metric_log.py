@@ -1,0 +1,145 @@
+"""The metrics of one trial as JSON lines in a local file: the truth that tracking servers are fed from.
+
+One line is one call: `{"step": 3, "timestamp_ms": 1700000000000, "metrics": {"train/elbo": -91.5}}`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was logged at one step, and when (milliseconds since 1970, UTC)."""
+
+    step: int
+    timestamp_ms: int
+    metrics: tuple[tuple[str, float], ...]
+
+
+class MetricLog:
+    """An append-only log in which every (metric, step) stands once.
+
+    A resumed trial that repeats an epoch appends nothing for it: the first value and its timestamp stay, so a
+    tracking server can be fed again without doubling anything. Opening removes the torn last line that a kill
+    in the middle of a write leaves behind. One process writes a log at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        _remove_torn_line(path)
+        entries, _ = read_entries(path, 0)
+        self._logged = {(name, entry.step) for entry in entries for name, _ in entry.metrics}
+
+    def append(self, step: int, metrics: Mapping[str, float], timestamp_ms: int) -> None:
+        """Write what is new of these metrics as one line that survives a power cut once this returns.
+
+        Raises OSError where the line cannot be written; the log then holds what it held before.
+        """
+        new = {name: float(value) for name, value in metrics.items() if (name, step) not in self._logged}
+        if not new:
+            return
+        # A failed append of before (a full disk) may have left half a line, which would swallow this one.
+        _remove_torn_line(self._path)
+        _append_synced(self._path, _to_line(step, timestamp_ms, new))
+        self._logged.update((name, step) for name in new)
+
+
+def read_entries(path: Path, offset: int) -> tuple[list[Entry], int]:
+    """Return the complete entries from byte `offset` on, and the offset to read from the next time.
+
+    A missing log has no entries. An unfinished last line waits for the next read. A damaged line is skipped
+    with a warning. An offset behind the end (another log took this one's place) reads from the start.
+    """
+    try:
+        with path.open("rb") as handle:
+            start = offset if offset <= os.fstat(handle.fileno()).st_size else 0
+            handle.seek(start)
+            content = handle.read()
+    except FileNotFoundError:
+        return [], 0
+    complete = content[: content.rfind(b"\n") + 1]
+    entries = [_parse(line, path) for line in complete.split(b"\n")[:-1]]
+    return [entry for entry in entries if entry is not None], start + len(complete)
+
+
+def log_id(path: Path) -> str | None:
+    """Return what tells this log from another of the same trial: a hash of its first line, if it has one."""
+    try:
+        with path.open("rb") as handle:
+            first = handle.readline()
+    except FileNotFoundError:
+        return None
+    return hashlib.sha256(first).hexdigest()[:16] if first.endswith(b"\n") else None
+
+
+def _to_line(step: int, timestamp_ms: int, metrics: Mapping[str, float]) -> bytes:
+    values = {name: _to_json(value) for name, value in metrics.items()}
+    record = {"step": int(step), "timestamp_ms": int(timestamp_ms), "metrics": values}
+    return json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _to_json(value: float) -> float | str:
+    # JSON has no NaN and no infinity; as strings every parser reads them, and float() turns them back.
+    if math.isnan(value):
+        return "NaN"
+    return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def _parse(line: bytes, path: Path) -> Entry | None:
+    try:
+        record: dict[str, Any] = json.loads(line)
+        metrics = tuple((str(name), float(value)) for name, value in record["metrics"].items())
+        return Entry(int(record["step"]), int(record["timestamp_ms"]), metrics)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        _logger.warning("%s: a line is damaged and was skipped: %.80r", path, line)
+        return None
+
+
+def _append_synced(path: Path, line: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with path.open("ab", buffering=0) as handle:
+        written = handle.write(line)
+        os.fsync(handle.fileno())
+    if written != len(line):
+        _remove_torn_line(path)
+        raise OSError(f"{path}: only {written} of {len(line)} bytes could be written; is the disk full?")
+    if is_new:
+        _sync_folder(path.parent)
+
+
+def _remove_torn_line(path: Path) -> None:
+    try:
+        handle = path.open("r+b")
+    except FileNotFoundError:
+        return
+    with handle:
+        content_bytes = handle.seek(0, os.SEEK_END)
+        if content_bytes == 0:
+            return
+        handle.seek(-1, os.SEEK_END)
+        if handle.read(1) == b"\n":
+            return
+        handle.seek(0)
+        handle.truncate(handle.read().rfind(b"\n") + 1)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""`run_trial`: train, evaluate and commit one trial. A plain function, the same under Ray and without it."""
+
+from __future__ import annotations
+
+import functools
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from workers.attempt import Attempt, Progress
+from workers.data.dataset import DataError
+from workers.measuring import Interrupted
+from workers.store import StoreError
+from workers.training import TrialFailed
+from workers.trial_files import FAILURE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from workers.data.dataset import Dataset
+    from workers.data.resident import ResidentData
+    from workers.store import Store, TrialFolder
+    from workers.trial import Evaluation, Resources, Trial
+
+LOCK_POLL_SECONDS = 0.5
+
+
+def _never() -> bool:
+    return False
+
+
+def _ignore(_: Progress) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a trial needs from its surroundings; none of it is part of its identity.
+
+    `load_data` may cache. `should_stop` is asked after every step; when it turns true the trial checkpoints and
+    returns. `report` hears of every epoch. `clock` measures durations, `now` dates what is logged.
+    """
+
+    store: Store
+    sweep: str
+    evaluation: Evaluation
+    resources: Resources
+    load_data: Callable[[Dataset], ResidentData]
+    should_stop: Callable[[], bool] = _never
+    report: Callable[[Progress], None] = _ignore
+    checkpoint_seconds: float = 30.0
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    clock: Callable[[], float] = time.perf_counter
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    `state` is done, failed (again each time: not worth a retry), stopped (as asked) or interrupted (by the store:
+    worth a retry once its cause is gone).
+    """
+
+    state: str
+    message: str = ""
+
+
+@functools.lru_cache(maxsize=1)
+def _prepare_process() -> None:
+    """Let torch import what its first optimiser needs (seconds), so that no trial is charged for it."""
+    torch.optim.Adam([torch.zeros(1)])
+
+
+def run_trial(trial: Trial, context: Context) -> Outcome:
+    """Do whatever is not yet done of a trial and its evaluation, and say how it ended.
+
+    Another process that runs the same trial is waited for. Never raises for what the trial does; what it raised
+    stands in `failure.json` with its trace.
+    """
+    _prepare_process()
+    folder = context.store.trial(trial.trial_id)
+    while not context.should_stop():
+        with folder.try_lock() as held:
+            if held:
+                return _run_locked(trial, context, folder)
+        time.sleep(LOCK_POLL_SECONDS)
+    return Outcome("stopped")
+
+
+def _run_locked(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
+    manifest = folder.manifest()
+    if manifest is not None and context.evaluation.eval_id in manifest.evaluations:
+        return Outcome("done")
+    folder.remove_unfinished_files()
+    folder.remove(FAILURE)
+    try:
+        attempt = Attempt(trial, context, folder)
+    except StoreError as error:
+        return Outcome("interrupted", str(error))
+    return _outcome(attempt, folder, context)
+
+
+def _outcome(attempt: Attempt, folder: TrialFolder, context: Context) -> Outcome:
+    try:
+        try:
+            attempt.run()
+        except Interrupted:
+            attempt.accountant.write("interrupted")
+            return Outcome("stopped")
+        except StoreError:
+            raise
+        except (TrialFailed, DataError) as error:
+            return _failed(attempt, folder, context, str(error))
+        except Exception as error:  # noqa: BLE001 (the boundary of a worker: the trace is kept in failure.json)
+            return _failed(attempt, folder, context, f"{type(error).__name__}: {error}")
+    except StoreError as error:
+        return Outcome("interrupted", str(error))
+    return Outcome("done")
+
+
+def _failed(attempt: Attempt, folder: TrialFolder, context: Context, message: str) -> Outcome:
+    record = {
+        "attempt": attempt.accountant.attempt,
+        "message": message,
+        "traceback": traceback.format_exc(),
+        "failed_at": context.now(),
+    }
+    folder.write_json(FAILURE, record)
+    attempt.accountant.write("failed")
+    return Outcome("failed", f"{message} (trace in {folder.path / FAILURE})")

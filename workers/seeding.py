@@ -1,0 +1,34 @@
+"""Random numbers as a function of (seed, purpose, position), so that a trial goes on where it stopped.
+
+No generator's state is ever stored: whatever is drawn at a step can be drawn again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def derive_seed(seed: int, purpose: str, *position: int) -> int:
+    """Return a 63-bit seed for one purpose ("order", "noise", …) at one position (epoch, step, …)."""
+    text = ":".join([str(seed), purpose, *map(str, position)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(device: torch.device, seed: int, purpose: str, *position: int) -> torch.Generator:
+    """Return a generator on the device, seeded by `derive_seed`."""
+    return torch.Generator(device).manual_seed(derive_seed(seed, purpose, *position))
+
+
+@contextlib.contextmanager
+def seeded_initialisation(seed: int) -> Iterator[None]:
+    """Draw modules' initial weights, which only know torch's global generator, from the trial's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "initialisation"))
+        yield

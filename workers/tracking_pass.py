@@ -1,0 +1,245 @@
+"""One pass that brings a tracking server up to date with a sweep: what to look up, create and send."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from workers.metric_log import Entry, log_id, read_entries
+from workers.tracked import STATUSES, ForwardReport
+from workers.tracking_state import Forwarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from workers.tracked import TrackedSweep, TrackedTrial
+    from workers.tracking_state import ForwardingState
+
+PARENT_TAG, KIND_TAG, SWEEP_TAG, TRIAL_TAG = "mlflow.parentRunId", "mrvae.kind", "mrvae.sweep", "trial_id"
+LOG_TAG, MESSAGE_TAG = "mrvae.log", "mrvae.message"
+_TRIALS_A_SAVE = 200
+
+
+class Refused(Exception):  # noqa: N818 (an answer of the server, not a defect)
+    """The server answered that a request about a run can never succeed as it is."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the server has it; `metrics` is how many different metrics it shows."""
+
+    run_id: str
+    name: str
+    status: str
+    ended_ms: int | None
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: int
+
+
+class Server(Protocol):
+    """The calls that forwarding needs. They raise Refused, or whatever says that the server is away."""
+
+    def experiment_id(self) -> str:
+        """Return the experiment's id; it is created where there is none."""
+
+    def sweep_runs(self) -> list[Run]:
+        """Return the parent runs of all sweeps."""
+
+    def runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """Return those of these runs that exist and are not deleted."""
+
+    def trial_runs(self, trial_ids: Sequence[str]) -> dict[str, Run]:
+        """Return the run of each of these trials that has one, found by its tag."""
+
+    def create(self, name: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
+        """Create a run."""
+
+    def label(self, run: Run, tags: Mapping[str, str], parameters: Mapping[str, str]) -> None:
+        """Set the tags that differ and the parameters that are missing; a parameter never changes."""
+
+    def settle(self, run: Run, name: str, status: str, ended_ms: int | None) -> None:
+        """Set the name, the status and, for an ended run, when it ended."""
+
+    def send(self, run: Run, entries: Sequence[Entry]) -> None:
+        """Log metrics; what the run already has at the same time and step is ignored."""
+
+    def logged_steps(self, run: Run, name: str) -> set[int]:
+        """Return the steps at which the run has a metric."""
+
+    def upload(self, run: Run, path: Path) -> None:
+        """Upload a file to the run's artifacts, in place of one of the same name."""
+
+
+class Pass:
+    """One sweep brought up to date. `state` is changed as it goes, so that a pass cut short is remembered."""
+
+    def __init__(self, server: Server, state: ForwardingState, sweep: TrackedSweep) -> None:
+        self._server = server
+        self._state = state
+        self._sweep = sweep
+        self._parent_ids: set[str] = set()
+        self._metrics_sent = self._runs_created = self._artifacts_sent = 0
+        self._rejected: list[str] = []
+
+    def run(self) -> ForwardReport:
+        """Do it. Raises what the server raises where it is away."""
+        parent = self._open_parent()
+        started = [trial for trial in self._sweep.trials if trial.has_started]
+        work = [trial for trial in started if not self._is_forwarded(trial)]
+        runs = self._find_runs(work)
+        for count, trial in enumerate(work, start=1):
+            self._forward_or_reject(trial, runs.get(trial.trial_id), parent)
+            if count % _TRIALS_A_SAVE == 0:
+                self._state.save()
+        self._upload_artifacts(parent)
+        self._server.settle(parent, self._sweep.name, self._sweep.status, self._sweep.ended_ms)
+        return ForwardReport(
+            metrics_sent=self._metrics_sent,
+            runs_created=self._runs_created,
+            artifacts_sent=self._artifacts_sent,
+            pending=len(self._sweep.trials) - len(started),
+            unchanged=len(started) - len(work),
+            rejected=tuple(self._rejected),
+        )
+
+    def _open_parent(self) -> Run:
+        experiment_id = self._server.experiment_id()
+        parents = self._server.sweep_runs()
+        self._parent_ids = {run.run_id for run in parents}
+        if not self._is_same_server(experiment_id):
+            self._state.clear()
+        self._state.experiment_id = experiment_id
+        tags = {**self._sweep.tags, KIND_TAG: "sweep", SWEEP_TAG: self._sweep.name}
+        same_name = [run for run in parents if run.tags.get(SWEEP_TAG) == self._sweep.name]
+        parent = first_run(same_name) or self._create(self._sweep.name, tags, self._sweep.started_ms)
+        self._server.label(parent, tags, {})
+        self._parent_ids.add(parent.run_id)
+        self._state.sweeps[self._sweep.name] = parent.run_id
+        return parent
+
+    def _is_same_server(self, experiment_id: str) -> bool:
+        # A database that was made anew lacks the parents; one restored from an old copy lacks the newest run.
+        if self._state.experiment_id != experiment_id or not self._parent_ids.issuperset(
+            self._state.sweeps.values()
+        ):
+            return False
+        newest = [forwarded.run_id for forwarded in self._state.trials.values()][-1:]
+        return len(self._server.runs(newest)) == len(newest)
+
+    def _is_forwarded(self, trial: TrackedTrial) -> bool:
+        forwarded = self._state.trials.get(trial.trial_id)
+        return (
+            forwarded is not None
+            and forwarded.facts == trial.facts
+            and self._sweep.name in forwarded.sweeps
+            and forwarded.offset == _bytes(trial.log_path)
+        )
+
+    def _find_runs(self, work: list[TrackedTrial]) -> dict[str, Run]:
+        remembered = {
+            self._state.trials[trial.trial_id].run_id: trial.trial_id
+            for trial in work
+            if trial.trial_id in self._state.trials
+        }
+        found = {remembered[run.run_id]: run for run in self._server.runs(list(remembered))}
+        missing = [trial.trial_id for trial in work if trial.trial_id not in found]
+        return {**found, **self._server.trial_runs(missing)}
+
+    def _forward_or_reject(self, trial: TrackedTrial, run: Run | None, parent: Run) -> None:
+        try:
+            self._forward(trial, run, parent)
+        except Refused as refusal:
+            # Its run may just have been deleted: the next pass looks for it again.
+            self._state.trials.pop(trial.trial_id, None)
+            self._rejected.append(f"trial {trial.trial_id[:12]} ({trial.run_name}): {refusal}")
+
+    def _forward(self, trial: TrackedTrial, run: Run | None, parent: Run) -> None:
+        identity = {TRIAL_TAG: trial.trial_id, KIND_TAG: "trial", PARENT_TAG: parent.run_id}
+        if run is None:
+            run = self._create(trial.run_name, identity, trial.started_ms)
+        log = log_id(trial.log_path)
+        self._server.label(run, self._tags(trial, run, identity, log), trial.parameters)
+        offset = self._send_metrics(trial, run, log)
+        self._server.settle(run, trial.run_name, STATUSES[trial.state], trial.ended_ms)
+        known = self._state.trials.get(trial.trial_id)
+        sweeps = known.sweeps if known and known.run_id == run.run_id else ()
+        self._state.trials[trial.trial_id] = Forwarded(
+            run.run_id, log, offset, trial.facts, tuple(sorted({*sweeps, self._sweep.name}))
+        )
+
+    def _tags(
+        self, trial: TrackedTrial, run: Run, identity: Mapping[str, str], log: str | None
+    ) -> dict[str, str]:
+        tags = {**trial.tags, **identity, f"{SWEEP_TAG}.{self._sweep.name}": "1"}
+        if run.tags.get(PARENT_TAG) in self._parent_ids:
+            del tags[PARENT_TAG]  # a trial of two sweeps stays with the first
+        if log is not None and LOG_TAG not in run.tags:
+            tags[LOG_TAG] = log
+        if trial.message or MESSAGE_TAG in run.tags:
+            tags[MESSAGE_TAG] = trial.message
+        return tags
+
+    def _send_metrics(self, trial: TrackedTrial, run: Run, log: str | None) -> int:
+        known = self._state.trials.get(trial.trial_id)
+        goes_on = known is not None and (known.run_id, known.log) == (run.run_id, log)
+        entries, offset = read_entries(trial.log_path, known.offset if known and goes_on else 0)
+        if run.tags.get(LOG_TAG, log) != log:
+            entries = self._unseen(run, entries)
+        if entries:
+            self._server.send(run, entries)
+            self._metrics_sent += sum(len(entry.metrics) for entry in entries)
+        return offset
+
+    def _unseen(self, run: Run, entries: list[Entry]) -> list[Entry]:
+        # The run was fed from another log: the trial was trained twice, in two stores or after its files were
+        # removed. The same steps with other timestamps would stand beside the first ones.
+        names = {name for entry in entries for name, _ in entry.metrics}
+        steps = {name: self._server.logged_steps(run, name) for name in names}
+        left = (
+            Entry(
+                entry.step,
+                entry.timestamp_ms,
+                tuple((name, value) for name, value in entry.metrics if entry.step not in steps[name]),
+            )
+            for entry in entries
+        )
+        return [entry for entry in left if entry.metrics]
+
+    def _upload_artifacts(self, parent: Run) -> None:
+        uploaded = self._state.artifacts.setdefault(parent.run_id, {})
+        for path in self._sweep.files:
+            digest = _file_sha256(path)
+            if digest is not None and uploaded.get(path.name) != digest:
+                self._server.upload(parent, path)
+                uploaded[path.name] = digest
+                self._artifacts_sent += 1
+
+    def _create(self, name: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
+        self._runs_created += 1
+        return self._server.create(name, tags, started_ms)
+
+
+def first_run(runs: Iterable[Run]) -> Run | None:
+    """Return the run to use of those with the same tag: the one with most metrics, then the first id.
+
+    There are several only where a request to create one took effect after its sender had given up on it.
+    """
+    return min(runs, key=lambda run: (-run.metrics, run.run_id), default=None)
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _file_sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,50 @@
+"""Tracking URIs: the default one, and showing one, or an error about one, without its credentials."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_REASON_LENGTH = 300
+
+
+def default_tracking_uri(store_root: Path) -> str:
+    """Return the URI of the SQLite database that lies in the store."""
+    return f"sqlite:///{store_root.absolute()}/mlflow.db"
+
+
+def is_sqlite(tracking_uri: str) -> bool:
+    """Whether the URI names a SQLite database, which has no server."""
+    return tracking_uri.startswith("sqlite:")
+
+
+def redact(tracking_uri: str) -> str:
+    """Return the URI without user, password, query and fragment, for messages."""
+    scheme, mark, rest = tracking_uri.partition("://")
+    if not mark:
+        return tracking_uri
+    # A database file's path may hold an @; elsewhere all before the last one is a user and a password.
+    shown = rest if is_sqlite(tracking_uri) else rest.rpartition("@")[2]
+    return scheme + mark + re.split(r"[?#]", shown, maxsplit=1)[0]
+
+
+def reason(error: BaseException, tracking_uri: str) -> str:
+    """Return in one line what an error about the URI comes down to, without the URI's credentials."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    text = str(error).strip() or type(error).__name__
+    text = text.splitlines()[0].replace(tracking_uri, redact(tracking_uri))
+    for secret in _secrets(tracking_uri):
+        text = text.replace(secret, "***")
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)[:_REASON_LENGTH]
+
+
+def _secrets(tracking_uri: str) -> set[str]:
+    rest = tracking_uri.partition("://")[2]
+    password = "" if is_sqlite(tracking_uri) else rest.rpartition("@")[0].partition(":")[2]
+    values = [value for _, value in parse_qsl(rest.partition("?")[2])]
+    return {secret for raw in (password, *values) for secret in (raw, unquote(raw)) if secret}

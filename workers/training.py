@@ -1,0 +1,254 @@
+"""The training of one trial: a state that can stop after any step and go on from it, and the loop over its steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from evaluation.records import HistoryRow
+from models.annealing import annealing_weight
+from models.architecture import Gating
+from models.objectives import OBJECTIVES
+from workers.checkpoint import Checkpoint
+from workers.conditioning import condition_on, training_betas
+from workers.data.sampler import EpochSampler
+from workers.seeding import generator, seeded_initialisation
+from workers.trial import BetaVAE, MultiRateVAE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from models.vae import VAE
+    from workers.data.resident import Images
+    from workers.trial import Training, Trial
+
+WARMUP_START = 1e-10
+COSINE_END = 1e-6
+"""Learning rates at the two ends of the published schedule (Bae et al., 2023, appendix C)."""
+CUDA_CHECK_STEPS = 50
+"""On a GPU, reading a loss waits for the device: so many steps are checked for infinities at once."""
+
+
+class TrialFailed(Exception):  # noqa: N818 (the pair is TrialFailed and an interruption: a state, not an accident)
+    """The trial itself cannot be trained: trying again ends the same way."""
+
+
+def learning_rate(training: Training, epoch: int) -> float:
+    """Return the learning rate of an epoch: linear warm-up, then constant or cosine, stepped per epoch."""
+    peak, warmup = training.learning_rate, training.warmup_epochs
+    if epoch < warmup:
+        return WARMUP_START + (peak - WARMUP_START) * epoch / warmup
+    if training.schedule == "constant":
+        return peak
+    progress = (epoch - warmup) / (training.epochs - warmup)
+    return COSINE_END + (peak - COSINE_END) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def beta_weight(trial: Trial, epoch: int) -> float:
+    """Return the factor that KL annealing puts on β in an epoch; an MR-VAE has none (Bae et al., 2023, section 3)."""
+    if not isinstance(trial.method, BetaVAE):
+        return 1.0
+    return annealing_weight(trial.method.annealing, epoch / trial.training.epochs)
+
+
+def build_model(trial: Trial) -> VAE:
+    """Return the trial's model with its initial weights, on the CPU."""
+    method = trial.method
+    gating = Gating(decoder=method.decoder_gate) if isinstance(method, MultiRateVAE) else None
+    with seeded_initialisation(trial.seed):
+        return trial.architecture.build(trial.dataset.shape, trial.objective.likelihood, gating)
+
+
+class TrainingState:
+    """Model, optimiser and progress of a trial: `advance` is one step, `checkpoint` and `restore` stop and go on."""
+
+    def __init__(self, trial: Trial, data: Images, device: torch.device) -> None:
+        self.trial = trial
+        self.device = device
+        self.data = data
+        self.layout = torch.channels_last if trial.training.channels_last else torch.contiguous_format
+        self.model = build_model(trial).to(device, memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack this form
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(), lr=trial.training.learning_rate, fused=True
+        )
+        self.sampler = EpochSampler(len(data), trial.training.batch_size, trial.seed)
+        self.losses = _LossCheck(device)
+        self.step = 0
+        self.history: list[HistoryRow] = []
+        self.seconds_before_epoch = 0.0
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next step."""
+        return self.step // self.sampler.steps_per_epoch
+
+    @property
+    def step_in_epoch(self) -> int:
+        """The number of the next step within its epoch."""
+        return self.step % self.sampler.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done and recorded."""
+        return len(self.history) >= self.trial.training.epochs
+
+    def advance(self, indices: torch.Tensor) -> None:
+        """Take one optimisation step on the examples at `indices`. Raises TrialFailed on a loss that is not finite."""
+        training, seed = self.trial.training, self.trial.seed
+        rate = learning_rate(training, self.epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        random = generator(self.device, seed, "step", self.step)
+        x = self.data.batch(indices.to(self.device), random).to(memory_format=self.layout)
+        betas = training_betas(self.trial.method, len(x), random)
+        noise = [
+            torch.randn(len(x), *shape, generator=random, device=self.device)
+            for shape in self.model.latent_shapes
+        ]
+        self.model.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+            evidence = self.model(x, condition_on(self.trial.method, betas), noise)
+        loss = OBJECTIVES[self.trial.objective.name](evidence, betas * beta_weight(self.trial, self.epoch))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.optimiser.step()
+        self._sums += (
+            torch.stack([loss.sum(), evidence.distortion.sum(), evidence.rates.sum()]).detach().double()
+        )
+        self.losses.add(self.step, betas, loss.detach())
+        self.step += 1
+
+    def finish_epoch(self, train_seconds: float) -> HistoryRow:
+        """Close the epoch whose last step was just taken; `train_seconds` is the training time so far."""
+        self.losses.check()
+        epoch = self.step // self.sampler.steps_per_epoch - 1
+        images = self.sampler.steps_per_epoch * self.sampler.batch_size
+        loss, distortion, rate = (self._sums / images).tolist()
+        row = HistoryRow(
+            trial_id=self.trial.trial_id,
+            epoch=epoch,
+            step=self.step,
+            learning_rate=learning_rate(self.trial.training, epoch),
+            beta_weight=beta_weight(self.trial, epoch),
+            loss=loss,
+            distortion=distortion,
+            rate_nats=rate,
+            elbo=-(distortion + rate),
+            images=images,
+            seconds=train_seconds - self.seconds_before_epoch,
+        )
+        self.history.append(row)
+        self.seconds_before_epoch = train_seconds
+        self._sums.zero_()
+        return row
+
+    def checkpoint(self, train_seconds: float) -> Checkpoint:
+        """Return all that is needed to go on. Raises TrialFailed where a weight is not finite."""
+        self.losses.check()
+        self._check_weights()
+        tensors = {"progress.sums": self._sums}
+        tensors |= {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in moments.items()}
+        progress = {
+            "step": self.step,
+            "history": [asdict(row) for row in self.history],
+            "seconds_before_epoch": self.seconds_before_epoch,
+            "train_seconds": train_seconds,
+        }
+        return Checkpoint(tensors=tensors, progress=progress)
+
+    def restore(self, checkpoint: Checkpoint) -> float:
+        """Go on from a checkpoint; returns the training seconds that led to it."""
+        tensors, progress = checkpoint.tensors, checkpoint.progress
+        self.model.load_state_dict(_below(tensors, "model."))
+        self._restore_moments(_below(tensors, "optimiser."))
+        self._sums.copy_(tensors["progress.sums"])
+        self.step = progress["step"]
+        self.history = [HistoryRow(**row) for row in progress["history"]]
+        self.seconds_before_epoch = progress["seconds_before_epoch"]
+        return float(progress["train_seconds"])
+
+    def trained_model(self) -> Checkpoint:
+        """Return the weights alone."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        return Checkpoint(tensors=tensors, progress={"step": self.step, "trial_id": self.trial.trial_id})
+
+    def _restore_moments(self, tensors: dict[str, torch.Tensor]) -> None:
+        parameters = list(self.model.parameters())
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            index, _, moment = name.partition(".")
+            like = parameters[int(index)]
+            # In the parameter's own memory layout, as they were: safetensors only keeps the default one.
+            restored = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor.clone()
+            state.setdefault(int(index), {})[moment] = restored
+        self.optimiser.load_state_dict(
+            {"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]}
+        )
+
+    def _check_weights(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise TrialFailed(f"the weights of {name} are no longer finite after step {self.step - 1}")
+
+
+def load_trained_model(trial: Trial, content: bytes, device: torch.device) -> VAE:
+    """Return the trained model of a finished trial. Raises ValueError where the file is damaged."""
+    model = build_model(trial)
+    model.load_state_dict(_below(Checkpoint.from_bytes(content).tensors, "model."))
+    return model.to(device)
+
+
+def train(
+    state: TrainingState,
+    *,
+    after_step: Callable[[], bool],
+    after_epoch: Callable[[], None],
+) -> bool:
+    """Train to the end, or until `after_step` asks to stop; returns whether the end was reached."""
+    while not state.finished:
+        epoch = len(state.history)
+        start = state.step - epoch * state.sampler.steps_per_epoch
+        for indices in state.sampler.batches(epoch, start):
+            state.advance(indices)
+            if after_step():
+                return False
+        after_epoch()
+    return True
+
+
+class _LossCheck:
+    """Looks for losses that are not finite, every step on a CPU and in groups on a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._every = 1 if device.type == "cpu" else CUDA_CHECK_STEPS
+        self._pending: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+
+    def add(self, step: int, betas: torch.Tensor, losses: torch.Tensor) -> None:
+        self._pending.append((step, betas, losses))
+        if len(self._pending) >= self._every:
+            self.check()
+
+    def check(self) -> None:
+        pending, self._pending = self._pending, []
+        if not pending or bool(torch.isfinite(torch.stack([losses.sum() for _, _, losses in pending])).all()):
+            return
+        for step, betas, losses in pending:
+            broken = ~torch.isfinite(losses)
+            if broken.any():
+                raise TrialFailed(_describe(step, betas[broken[: len(betas)]].flatten(), losses[broken]))
+
+
+def _describe(step: int, betas: torch.Tensor, losses: torch.Tensor) -> str:
+    low, high = float(betas.min()), float(betas.max())
+    where = f"β = {low:g}" if low == high else f"β between {low:g} and {high:g}"
+    return f"the loss is {float(losses[0]):g} at step {step}, {where}; try a lower learning rate or warm-up epochs"
+
+
+def _below(tensors: Any, prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

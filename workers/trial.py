@@ -1,0 +1,249 @@
+"""What a trial is, and what makes two trials the same.
+
+Nothing here imports torch: planning ten thousand trials must not pay for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from models import registry as architectures
+from workers.data import registry as datasets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from models.architecture import Architecture
+    from workers.data.dataset import Dataset
+
+NUMERICS = 1
+"""Raised by hand whenever a change makes trials of the same settings end with other numbers."""
+
+LIKELIHOODS = ("bernoulli", "squared-error")
+ANNEALINGS = ("constant", "monotonic", "cyclic")
+DECODER_GATES = ("sqrt-relu", "sigmoid")
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "bfloat16")
+SPLITS = ("train", "validation", "test")
+METRICS = ("active_units", "bits_per_dimension", "psnr")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    _require(value in choices, f"{name} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def _require_positive(name: str, value: float) -> None:
+    _require(math.isfinite(value) and value > 0, f"{name} is {value:g}; it must be a finite number above 0")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: distortion + β · rate (β-ELBO), with the given likelihood."""
+
+    likelihood: str = "bernoulli"
+    name: str = "beta-elbo"
+
+    def __post_init__(self) -> None:
+        _require_choice("likelihood", self.likelihood, LIKELIHOODS)
+        _require_choice("objective name", self.name, ("beta-elbo",))
+
+
+@dataclass(frozen=True)
+class BetaVAE:
+    """A plain VAE trained at one β, which KL annealing may reach gradually."""
+
+    beta: float
+    annealing: str = "constant"
+    kind: ClassVar[str] = "beta-vae"
+
+    def __post_init__(self) -> None:
+        _require_positive("beta", self.beta)
+        _require_choice("annealing", self.annealing, ANNEALINGS)
+        object.__setattr__(self, "beta", float(self.beta))
+
+    @property
+    def trained_betas(self) -> tuple[float, ...]:
+        """The β it is trained at."""
+        return (self.beta,)
+
+
+@dataclass(frozen=True)
+class MultiRateVAE:
+    """One gated network trained on log β ~ U(log low, log high), drawn per example (MR-VAE, Eq. 11)."""
+
+    beta_low: float
+    beta_high: float
+    decoder_gate: str = "sqrt-relu"
+    kind: ClassVar[str] = "mr-vae"
+
+    def __post_init__(self) -> None:
+        _require_positive("the lower end of the β range", self.beta_low)
+        _require_positive("the upper end of the β range", self.beta_high)
+        _require(
+            self.beta_low < self.beta_high,
+            f"the β range runs from {self.beta_low:g} to {self.beta_high:g}; the first must be the smaller",
+        )
+        _require_choice("decoder_gate", self.decoder_gate, DECODER_GATES)
+        object.__setattr__(self, "beta_low", float(self.beta_low))
+        object.__setattr__(self, "beta_high", float(self.beta_high))
+
+    @property
+    def trained_betas(self) -> tuple[float, ...]:
+        """The two ends of the range it is trained on."""
+        return (self.beta_low, self.beta_high)
+
+
+Method = BetaVAE | MultiRateVAE
+METHODS: Mapping[str, type[Method]] = {BetaVAE.kind: BetaVAE, MultiRateVAE.kind: MultiRateVAE}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a trial is trained. Everything here changes the numbers, so all of it is identity.
+
+    `threads` is the number of CPU threads torch may use: on a CPU the same bits come out at the same
+    thread count only, so the trial fixes it, not the machine.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    warmup_epochs: int = 0
+    schedule: str = "cosine"
+    precision: str = "float32"
+    channels_last: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "threads"):
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be 1 or more")
+        _require_positive("learning_rate", self.learning_rate)
+        _require(
+            0 <= self.warmup_epochs < self.epochs,
+            f"warmup_epochs is {self.warmup_epochs}; it must be 0 or more and below epochs ({self.epochs})",
+        )
+        _require_choice("schedule", self.schedule, SCHEDULES)
+        _require_choice("precision", self.precision, PRECISIONS)
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run. Its identity is everything that decides the trained numbers, and nothing else."""
+
+    dataset: Dataset
+    architecture: Architecture
+    objective: Objective
+    method: Method
+    training: Training
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**63, f"seed is {self.seed}; it must be between 0 and 2^63 - 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the complete identity as plain JSON values."""
+        return {
+            "numerics": NUMERICS,
+            "dataset": {"name": self.dataset.name, **asdict(self.dataset)},
+            "architecture": {"name": self.architecture.name, **asdict(self.architecture)},
+            "objective": asdict(self.objective),
+            "method": {"kind": self.method.kind, **asdict(self.method)},
+            "training": asdict(self.training),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Trial:
+        """Rebuild a trial from `to_json`. Raises ValueError where the record is not one of this version."""
+        if record.get("numerics") != NUMERICS:
+            raise ValueError(
+                f"the trial was planned with numerics version {record.get('numerics')}; this is version {NUMERICS}"
+            )
+        method = dict(record["method"])
+        return cls(
+            dataset=datasets.configure(**record["dataset"]),
+            architecture=architectures.configure(**record["architecture"]),
+            objective=Objective(**record["objective"]),
+            method=METHODS[method.pop("kind")](**method),
+            training=Training(**record["training"]),
+            seed=record["seed"],
+        )
+
+    @property
+    def trial_id(self) -> str:
+        """The sha256 of the canonical JSON: 64 hexadecimal digits."""
+        return _digest(self.to_json())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured on a trained model. Its identity is apart from the trial's: asking for more never retrains.
+
+    `betas` are the operating points; a β-VAE is measured at its own β whatever they are.
+    """
+
+    betas: tuple[float, ...]
+    split: str = "test"
+    metrics: tuple[str, ...] = ("active_units",)
+    active_units_delta: float = 0.01
+    pictures: int = 10
+
+    def __post_init__(self) -> None:
+        _require(len(self.betas) > 0, "betas is empty; name at least one β to evaluate at")
+        for beta in self.betas:
+            _require_positive("β", beta)
+        _require_choice("split", self.split, SPLITS)
+        for metric in self.metrics:
+            _require_choice("metric", metric, METRICS)
+        _require_positive("active_units_delta", self.active_units_delta)
+        _require(0 <= self.pictures <= 64, f"pictures is {self.pictures}; it must be between 0 and 64")  # noqa: PLR2004 (stated in the message)
+        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
+        object.__setattr__(self, "metrics", tuple(sorted(set(self.metrics))))
+
+    def for_method(self, method: Method) -> Evaluation:
+        """Return the evaluation that this method can have: a β-VAE has one operating point, its own β."""
+        betas = self.betas if isinstance(method, MultiRateVAE) else method.trained_betas
+        return Evaluation(**{**_shallow(self), "betas": betas})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the identity as plain JSON values."""
+        return {"numerics": NUMERICS, **asdict(self)}
+
+    @property
+    def eval_id(self) -> str:
+        """The first 16 hexadecimal digits of the sha256 of the canonical JSON."""
+        return _digest(self.to_json())[:16]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial holds while it runs. Not identity: the same trial on other hardware is the same trial."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gib: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            _require(math.isfinite(value) and value >= 0, f"{field.name} is {value:g}; it must be 0 or more")
+        _require(self.cpus > 0 or self.gpus > 0, "a trial needs some CPU or GPU to run on; cpus and gpus are 0")
+
+
+def _shallow(instance: Evaluation) -> dict[str, Any]:
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
