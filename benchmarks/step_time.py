@@ -46,7 +46,7 @@ def seconds_of(step: Callable[[], None]) -> float:
 
 
 def ratios(architecture: Architecture, pairs: int) -> tuple[list[float], list[float]]:
-    """Return the plain step's seconds and the ratio multi-rate / plain of each pair, the order alternating."""
+    """Return the plain seconds and the ratio multi-rate / plain of each pair, the order alternating."""
     plain, multi_rate = training_step(architecture, None), training_step(architecture, Gating())
     for step in (plain, multi_rate) * 2:
         step()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Run:
     """One trial's cost rows of all attempts, and what tells its useful work from the rest.
 
-    `images` is the number of training images its whole history holds, over all attempts; None where the history
-    is not known.
+    `images` is the number of training images its whole history holds, over all attempts; None where the
+    history is not known.
     """
 
     trial_id: str
@@ -57,9 +57,9 @@ class Ratio:
 def spent(run: Run) -> tuple[Spent, ...]:
     """Return what one trial spent, by phase, device kind and usefulness.
 
-    A resumed attempt goes on from a checkpoint of an earlier one, so a share of the earlier attempts' training
-    is part of the result: the images that the last attempt did not train on itself. Everything else in
-    attempts that did not end well was for nothing.
+    A resumed attempt goes on from a checkpoint of an earlier one, so a share of the earlier attempts'
+    training is part of the result: the images that the last attempt did not train on itself. Everything else
+    in attempts that did not end well was for nothing.
     """
     share = _share_taken_over(run)
     pieces: list[Spent] = []
@@ -98,7 +98,7 @@ def times_cheaper(single: Sequence[Run], sweep: Sequence[Run]) -> Ratio:
     numerator, denominator = (_device_seconds_of(runs) for runs in (sweep, single))
     kinds = sorted({*numerator, *denominator})
     if len(kinds) > 1:
-        return Ratio(None, f"device-seconds of different devices do not compare: {', '.join(kinds)}")
+        return Ratio(None, f"they ran on different kinds of device ({' and '.join(kinds)})")
     if not all(sum(seconds.values()) > 0 for seconds in (numerator, denominator)):
         return Ratio(None, "no device time is recorded")
     return Ratio(sum(numerator.values()) / sum(denominator.values()))
@@ -124,7 +124,7 @@ def _useful_share(run: Run, cost: Cost, share_taken_over: float) -> float:
 
 
 def _share_taken_over(run: Run) -> float:
-    """Return which share of the training of earlier attempts the finished trial is made of, counted in images."""
+    """Return which share of earlier attempts' training the finished trial is made of, in images."""
     done = sum(cost.images for cost in run.costs if cost.phase == "train" and cost.outcome == "done")
     others = sum(cost.images for cost in run.costs if cost.phase == "train" and cost.outcome != "done")
     if others == 0:

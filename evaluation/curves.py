@@ -6,6 +6,7 @@ finite take no part.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ RATE_RESOLUTION_NATS = 1e-6
 def pareto_front(curve: Sequence[RatePoint]) -> tuple[int, ...]:
     """Return the indices of the points that no other point dominates, by rising rate.
 
-    A point is dominated if another is no worse in both and better in one; equal points do not dominate each other.
+    A point is dominated if another is no worse in both and better in one; equal points do not dominate each
+    other.
     """
     order = sorted((index for index, point in enumerate(curve) if _finite(point)), key=lambda index: curve[index])
     front: list[int] = []
@@ -40,14 +42,12 @@ def hypervolume(curve: Sequence[RatePoint], reference: RatePoint) -> float:
     """
     inside = [point for point in curve if point[0] < reference[0] and point[1] < reference[1]]
     front = [inside[index] for index in pareto_front(inside)]
-    ends = [rate for rate, _ in front[1:]] + [reference[0]]
-    return math.fsum(
-        (end - rate) * (reference[1] - distortion) for (rate, distortion), end in zip(front, ends, strict=True)
-    )
+    steps = itertools.pairwise([*front, reference])
+    return math.fsum((end - rate) * (reference[1] - distortion) for (rate, distortion), (end, _) in steps)
 
 
 def lower_envelope(curve: Sequence[RatePoint]) -> tuple[RatePoint, ...]:
-    """Return the least distortion that the curve reaches at no more than each rate, from its least to its largest rate.
+    """Return the least distortion reached at no more than each rate, from the least to the largest rate.
 
     This is the Pareto front, carried on level to the largest rate measured, with rates closer than
     RATE_RESOLUTION_NATS taken as one. Rates rise strictly and distortions never rise.
@@ -65,13 +65,15 @@ def lower_envelope(curve: Sequence[RatePoint]) -> tuple[RatePoint, ...]:
 
 
 def interpolate(curve: Sequence[RatePoint]) -> Any:
-    """Return the monotone cubic (PCHIP; Fritsch and Butland 1984) through the lower envelope, a scipy interpolator.
+    """Return the monotone cubic through the lower envelope, a scipy interpolator.
+
+    PCHIP: Fritsch and Butland 1984.
 
     Raises:
         ValueError: there are fewer than two distinct rates.
     """
     # scipy takes a while to import, and planning and status never interpolate.
-    from scipy.interpolate import PchipInterpolator  # noqa: PLC0415
+    from scipy.interpolate import PchipInterpolator
 
     envelope = lower_envelope(curve)
     if len(envelope) < 2:  # noqa: PLR2004 (a line has two ends)
@@ -91,9 +93,7 @@ def mean_distortion(curve: Sequence[RatePoint], interval: RatePoint) -> float:
     if not low < high:
         raise ValueError(f"the rates {low:g} to {high:g} are no interval")
     if len(envelope) >= 2 and not envelope[0][0] <= low < high <= envelope[-1][0]:  # noqa: PLR2004 (as above)
-        raise ValueError(
-            f"the curve spans rates {envelope[0][0]:g} to {envelope[-1][0]:g}, not {low:g} to {high:g}"
-        )
+        raise ValueError(f"the curve spans rates {envelope[0][0]:g} to {envelope[-1][0]:g}, not {low:g} to {high:g}")
     return float(interpolate(curve).integrate(low, high)) / (high - low)
 
 
@@ -121,7 +121,9 @@ def common_means(curves: Sequence[Sequence[RatePoint]]) -> CommonMeans:
     low = max(envelope[0][0] for envelope in envelopes)
     high = min(envelope[-1][0] for envelope in envelopes)
     if high - low < RATE_RESOLUTION_NATS:
-        return CommonMeans(None, (), f"the curves share no rates: one starts at {low:.4g}, another ends at {high:.4g} nats")
+        return CommonMeans(
+            None, (), f"the curves share no rates: one starts at {low:.4g}, another ends at {high:.4g} nats"
+        )
     return CommonMeans((low, high), tuple(mean_distortion(curve, (low, high)) for curve in curves))
 
 

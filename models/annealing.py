@@ -32,10 +32,14 @@ ANNEALINGS: dict[str, Callable[[float], float]] = {
 
 
 def annealing_weight(kind: str, progress: float) -> float:
-    """Return the factor in [0, 1] on β when the fraction `progress` in [0, 1) of training is done.
+    """Return the factor in [0, 1] on β after the fraction `progress` in [0, 1) of training.
 
-    constant: 1; monotonic: linear from 0 to 1 over the first 30 % (Bowman et al. 2016); cyclic: 4 cycles, each
-    linear from 0 to 1 over its first half and then 1 (Fu et al. 2019). Raises KeyError or ValueError on others.
+    constant: 1. monotonic: linear from 0 to 1 over the first 30 %, then 1 (Bowman et al. 2016). cyclic: four
+    cycles, each linear from 0 to 1 over its first half, then 1 (Fu et al. 2019).
+
+    Raises:
+        KeyError: there is no such kind.
+        ValueError: progress is outside [0, 1).
     """
     if not 0 <= progress < 1:
         raise ValueError(f"progress is {progress:g}; it must be 0 or more and below 1")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from models.tables import Convolution, Dense, TabledArchitecture, Table, TransposedConvolution
+from models.tables import Convolution, Dense, Table, TabledArchitecture, TransposedConvolution
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,7 @@ class Conv(TabledArchitecture):
                 Dense((1024, 4, 4), gated=False, relu=False),
                 TransposedConvolution(512, kernel=3, stride=2, padding=1, norm=True),
                 TransposedConvolution(256, kernel=3, stride=2, padding=1, output_padding=1, norm=True),
-                TransposedConvolution(
-                    1, kernel=3, stride=2, padding=1, output_padding=1, gated=False, relu=False
-                ),
+                TransposedConvolution(1, kernel=3, stride=2, padding=1, output_padding=1, gated=False, relu=False),
             ),
         ),
     }

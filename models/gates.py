@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def sqrt_relu(affine: Tensor) -> Tensor:
     """Return (ReLU(1 - exp(a)))^(1/2), in [0, 1) (Eq. 7, decoder).
 
-    The gradient is finite for every a, at most 2048 in float32: rounding keeps 1 - exp(a) either at 0, where the
-    backward of ReLU masks the root's infinite slope, or at 2^-24 and more (so no expm1, which undoes that).
+    The gradient is finite for every a, at most 2048 in float32: rounding keeps 1 - exp(a) either at 0, where
+    the backward of ReLU masks the root's infinite slope, or at 2^-24 and more (-expm1(a) would undo that).
     """
-    # The clamp changes no value (the gate is 0 for every a >= 0); without it exp overflows and 0 * inf is NaN.
+    # The clamp changes no value (the gate is 0 for a >= 0); an overflowing exp would give 0 * inf = NaN.
     return torch.sqrt(torch.relu(1 - torch.exp(affine.clamp(max=0))))
 
 
@@ -26,7 +26,7 @@ GATE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigm
 
 
 class Gate(nn.Module):
-    """Scales each feature by activation(w · s + b), where s is the standardised log β of the example (Eq. 9)."""
+    """Scales each feature by activation(w · s + b), s being the example's standardised log β (Eq. 9)."""
 
     def __init__(self, features: int, activation: str) -> None:
         super().__init__()
@@ -36,19 +36,59 @@ class Gate(nn.Module):
         self.bias = nn.Parameter(torch.empty(features).uniform_(-1, 1))
 
     def factor(self, condition: Tensor) -> Tensor:
-        """Return the factors (B, F) for conditions (B, 1), in the parameters' precision under autocast too."""
+        """Return the factors (B, F) for conditions (B, 1), in the parameters' precision."""
         return self.activation(torch.addcmul(self.bias, condition, self.weight))
 
     def forward(self, pre_activation: Tensor, condition: Tensor) -> Tensor:
         """Return pre-activations (B, F, ...) scaled for conditions (B, 1)."""
+        return pre_activation * self.factor_for(pre_activation, condition)
+
+    def factor_for(self, pre_activation: Tensor, condition: Tensor) -> Tensor:
+        """Return the factors in the pre-activations' precision and shaped (B, F, 1, ...) to scale them."""
         factor = self.factor(condition).to(pre_activation.dtype)
-        return pre_activation * factor.view(*factor.shape, *(1,) * (pre_activation.dim() - 2))
+        return factor.view(*factor.shape, *(1,) * (pre_activation.dim() - 2))
+
+
+class GatedReLU(Gate):
+    """ReLU of the gated pre-activations, in less memory than one after the other."""
+
+    def forward(self, pre_activation: Tensor, condition: Tensor) -> Tensor:
+        """Return the rectified scaled pre-activations (B, F, ...) for conditions (B, 1)."""
+        factor = self.factor_for(pre_activation, condition)
+        rectified: Tensor = _RectifiedProduct.apply(pre_activation, factor)
+        return rectified
+
+
+class _RectifiedProduct(torch.autograd.Function):
+    """ReLU(h * g) that keeps its output and g for the backward pass, not h.
+
+    The next layer keeps that output anyway, so a gated network holds no more activations than a plain one:
+    their memory, not their arithmetic, is what would make its step slower.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(pre_activation: Tensor, factor: Tensor) -> Tensor:
+        return torch.mul(pre_activation, factor).relu_()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output, inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        output, factor = ctx.saved_tensors
+        passed = torch.ops.aten.threshold_backward(gradients[0], output, 0)
+        # Where the gradient passes, h = output / g; where g is 0 nothing passes, so 0 / 0 stands for 0.
+        quotient = (passed * output).sum_to_size(factor.shape) / factor
+        return passed.mul_(factor), torch.where(factor == 0, 0, quotient)
 
 
 def standardise_log_beta(beta: Tensor, low: float, high: float) -> Tensor:
     """Return log β, shifted and scaled so that log-uniform β in [low, high] become uniform on [-√3, √3].
 
-    That has mean 0 and variance 1 (MR-VAE, Section 3.4, Normalizations). β outside the range are extrapolated.
+    That has mean 0 and variance 1 (MR-VAE, Section 3.4, Normalizations). β outside the range extrapolate.
     """
     middle = (math.log(low) + math.log(high)) / 2
     half_width = (math.log(high) - math.log(low)) / 2

@@ -6,11 +6,10 @@ import math
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.gates import Gate
+from models.gates import Gate, GatedReLU
 from models.likelihoods import LIKELIHOODS
 from models.tables import (
     Convolution,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.architecture import Gating, Shape
-    from models.tables import Layer, Table
+    from models.tables import GatedLinear, Layer, Table
 
 
 class GatedLayer(nn.Module):
@@ -46,8 +45,9 @@ class GatedLayer(nn.Module):
         if self.norm is not None:
             features = self.norm(features)
         if self.gate is not None:
-            features = self.gate(features, condition)
-        # In place: no operation before it needs its output for the backward pass.
+            scaled: Tensor = self.gate(features, condition)  # rectified too, where the layer has a ReLU
+            return scaled
+        # In place: no operation before it needs its own output for the backward pass.
         return functional.relu(features, inplace=True) if self.relu else features
 
 
@@ -84,7 +84,7 @@ class Flat(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, *out_shape)."""
-        return super().forward(features.flatten(1)).unflatten(1, self.out_shape)
+        return super().forward(features.flatten(1)).view(-1, *self.out_shape)
 
 
 class GaussianEncoder(nn.Module):
@@ -103,59 +103,58 @@ class GaussianEncoder(nn.Module):
 
 
 @singledispatch
-def build_layer(layer: Layer, in_shape: Shape, activation: str | None) -> nn.Module:
-    """Return the module of a layer; `activation` is that of its gates, None for a plain network."""
-    raise TypeError(f"no module is known for {layer!r} on {in_shape} with gates {activation!r}")
+def linear_map(layer: GatedLinear, in_shape: Shape) -> nn.Module:
+    """Return the linear map of a layer for inputs of this shape."""
+    raise TypeError(f"no module is known for {layer!r} on {in_shape}")
 
 
-@build_layer.register(Dense)
-def _(layer: Dense, in_shape: Shape, activation: str | None) -> nn.Module:
-    gate = _gate(layer, math.prod(layer.out_shape), activation)
-    return GatedLayer(Flat(in_shape, layer.out_shape), None, gate, layer.relu)
+@linear_map.register(Dense)
+def _(layer: Dense, in_shape: Shape) -> nn.Module:
+    return Flat(in_shape, layer.out_shape)
 
 
-@build_layer.register(Convolution)
-def _(layer: Convolution, in_shape: Shape, activation: str | None) -> nn.Module:
-    linear = nn.Conv2d(in_shape[0], layer.out_channels, layer.kernel, layer.stride, layer.padding)
-    return _convolutional(layer, linear, activation)
+@linear_map.register(Convolution)
+def _(layer: Convolution, in_shape: Shape) -> nn.Module:
+    return nn.Conv2d(in_shape[0], layer.out_channels, layer.kernel, layer.stride, layer.padding)
 
 
-@build_layer.register(TransposedConvolution)
-def _(layer: TransposedConvolution, in_shape: Shape, activation: str | None) -> nn.Module:
-    linear = nn.ConvTranspose2d(
+@linear_map.register(TransposedConvolution)
+def _(layer: TransposedConvolution, in_shape: Shape) -> nn.Module:
+    return nn.ConvTranspose2d(
         in_shape[0], layer.out_channels, layer.kernel, layer.stride, layer.padding, layer.output_padding
     )
-    return _convolutional(layer, linear, activation)
 
 
-@build_layer.register(ResidualBlock)
-def _(layer: ResidualBlock, in_shape: Shape, activation: str | None) -> nn.Module:
-    first, second = layer.convolutions(in_shape)
-    return Residual(build_layer(first, in_shape, activation), build_layer(second, in_shape, activation))
+def gated_layer(layer: GatedLinear, in_shape: Shape, activation: str | None) -> GatedLayer:
+    """Return the module of a layer; `activation` is that of its gate, None in a plain network."""
+    channels = layer.output_shape(in_shape)[0]
+    gate_class = GatedReLU if layer.relu else Gate
+    return GatedLayer(
+        linear_map(layer, in_shape),
+        norm=nn.BatchNorm2d(channels) if layer.norm else None,
+        gate=gate_class(channels, activation) if layer.gated and activation else None,
+        relu=layer.relu,
+    )
+
+
+def build_layer(layer: Layer, in_shape: Shape, activation: str | None) -> nn.Module:
+    """Return the module of a layer or block; `activation` is that of its gates, None in a plain network."""
+    if isinstance(layer, ResidualBlock):
+        return Residual(*(gated_layer(each, in_shape, activation) for each in layer.convolutions(in_shape)))
+    return gated_layer(layer, in_shape, activation)
 
 
 def build_vae(table: Table, shape: Shape, latent_units: int, likelihood: str, gating: Gating | None) -> SingleLatentVAE:
     """Return the VAE of a layer table for examples of `shape`; `gating` None builds the plain one."""
     features = final_shape(table.encoder, shape)
     encoder = GaussianEncoder(
-        _stack(table.encoder, shape, gating and gating.encoder),
-        build_layer(head(latent_units), features, None),
-        build_layer(head(latent_units), features, None),
+        _stack(table.encoder, shape, gating.encoder if gating else None),
+        gated_layer(head(latent_units), features, None),
+        gated_layer(head(latent_units), features, None),
     )
-    decoder = _stack(table.decoder, (latent_units,), gating and gating.decoder)
+    decoder = _stack(table.decoder, (latent_units,), gating.decoder if gating else None)
     return SingleLatentVAE(encoder, decoder, latent_units, LIKELIHOODS[likelihood], multi_rate=gating is not None)
 
 
 def _stack(layers: Sequence[Layer], shape: Shape, activation: str | None) -> Stack:
     return Stack(build_layer(layer, given, activation) for layer, given in with_input_shapes(layers, shape))
-
-
-def _convolutional(
-    layer: Convolution | TransposedConvolution, linear: nn.Module, activation: str | None
-) -> GatedLayer:
-    norm = nn.BatchNorm2d(layer.out_channels) if layer.norm else None
-    return GatedLayer(linear, norm, _gate(layer, layer.out_channels, activation), layer.relu)
-
-
-def _gate(layer: Dense | Convolution | TransposedConvolution, features: int, activation: str | None) -> Gate | None:
-    return Gate(features, activation) if layer.gated and activation is not None else None

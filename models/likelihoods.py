@@ -13,6 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return the tensor in float32 where it has less precision than that, as under autocast."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 class Likelihood(ABC):
     """What p(x|z) is, given the decoder's logits (B, C, H, W) for data x (B, C, H, W) in [0, 1]."""
 
@@ -24,7 +29,7 @@ class Likelihood(ABC):
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return the mean image (B, C, H, W) in [0, 1]."""
-        return torch.sigmoid(_full_precision(logits))
+        return torch.sigmoid(at_least_float32(logits))
 
 
 class Bernoulli(Likelihood):
@@ -37,13 +42,13 @@ class Bernoulli(Likelihood):
 
     def distortion(self, logits: Tensor, x: Tensor) -> Tensor:
         """Return the binary cross-entropy (B,) of each example in nats, summed over C, H and W."""
-        logits = _full_precision(logits)
+        logits = at_least_float32(logits)
         each = functional.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
         return each.flatten(1).sum(1)
 
 
 class SquaredError(Likelihood):
-    """The plain sum of squared errors: a Gaussian of variance 1/2 around the mean image, without its constant."""
+    """The plain sum of squared errors: a Gaussian of variance 1/2 around the mean, without its constant."""
 
     unit = "sse"
 
@@ -54,7 +59,3 @@ class SquaredError(Likelihood):
 
 
 LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": Bernoulli(), "squared-error": SquaredError()}
-
-
-def _full_precision(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

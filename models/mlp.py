@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from models.architecture import Shape
-from models.tables import Dense, TabledArchitecture, Table, describe_shape, require_count
+from models.tables import Dense, Table, TabledArchitecture, describe_shape, require_count
+
+if TYPE_CHECKING:
+    from models.architecture import Shape
 
 
 @dataclass(frozen=True)
 class MLP(TabledArchitecture):
     """A VAE of fully connected layers, for examples of any shape.
 
-    `hidden` are the widths of the encoder's hidden layers, input first; the decoder has the same in reverse. Every
-    hidden layer has a ReLU, and in the multi-rate network a gate before it; the output layer has neither.
+    `hidden` are the widths of the encoder's hidden layers, from the input on; the decoder's are the reverse.
+    Every hidden layer has a ReLU, and in the multi-rate network a gate before it; the last layer has neither.
     """
 
     hidden: tuple[int, ...] = (256, 256)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from models.architecture import Architecture
 from models.conv import Conv
 from models.mlp import MLP
 from models.resnet import ResNet
 
-ARCHITECTURES: dict[str, type[Architecture]] = {
-    architecture.name: architecture for architecture in (MLP, Conv, ResNet)
-}
+if TYPE_CHECKING:
+    from models.architecture import Architecture
+
+ARCHITECTURES: dict[str, type[Architecture]] = {architecture.name: architecture for architecture in (MLP, Conv, ResNet)}
 
 
 def configure(name: str, **options: Any) -> Architecture:
-    """Return the architecture's configuration. Raises KeyError, TypeError or ValueError on what it does not know."""
+    """Return the architecture so configured. Raises KeyError, TypeError or ValueError on unknown ones."""
     return ARCHITECTURES[name](**options)

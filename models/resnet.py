@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from models.tables import Convolution, Dense, ResidualBlock, TabledArchitecture, Table, TransposedConvolution
+from models.tables import Convolution, Dense, ResidualBlock, Table, TabledArchitecture, TransposedConvolution
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class ResNet(TabledArchitecture):
                 ResidualBlock(),
                 ResidualBlock(),
                 TransposedConvolution(64, kernel=3, stride=2, padding=1, output_padding=1),
-                TransposedConvolution(
-                    1, kernel=3, stride=2, padding=1, output_padding=1, gated=False, relu=False
-                ),
+                TransposedConvolution(1, kernel=3, stride=2, padding=1, output_padding=1, gated=False, relu=False),
             ),
         ),
     }

@@ -1,7 +1,7 @@
 """Layer tables: an architecture as data, from which its shapes, its cost and its modules all follow.
 
-Nothing here imports torch: a table is read for cost estimates when nothing is trained. `models.layers` turns a
-table into modules. A gate stands, in multi-rate networks only, after a layer's norm and before its ReLU.
+Nothing here imports torch: a table is read for cost estimates when nothing is trained. `models.layers` turns
+a table into modules. Gates are in multi-rate networks only, between a layer's norm and its ReLU.
 """
 
 from __future__ import annotations
@@ -18,81 +18,107 @@ if TYPE_CHECKING:
     from models.vae import VAE
 
 
-@dataclass(frozen=True)
-class Dense:
-    """A linear map of the flattened input, with bias, reshaped to `out_shape`."""
+@dataclass(frozen=True, kw_only=True)
+class GatedLinear:
+    """A linear map with bias, then batch norm over channels (`norm`), gate and ReLU, as far as it has them.
 
-    out_shape: Shape
-    gated: bool = True
-    relu: bool = True
+    A gate has one factor for each channel of the output, that is, for each size of its first axis.
+    """
 
-    def output_shape(self, _shape: Shape) -> Shape:
-        """Return the shape of its output."""
-        return self.out_shape
-
-    def parameter_shapes(self, shape: Shape, multi_rate: bool) -> list[Shape]:
-        """Return the shape of each parameter, in the order that its module holds them."""
-        features = math.prod(self.out_shape)
-        return [(features, math.prod(shape)), (features,), *_gate(features, self.gated and multi_rate)]
-
-    def multiply_adds(self, shape: Shape) -> int:
-        """Return the multiply-adds of one example's forward pass."""
-        return math.prod(self.out_shape) * math.prod(shape)
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """A 2D convolution with bias and zero padding; `norm` puts a batch norm after it."""
-
-    out_channels: int
-    kernel: int
-    stride: int
-    padding: int
     norm: bool = False
     gated: bool = True
     relu: bool = True
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return (channels, height, width) of its output."""
-        _, *sides = shape
-        return (self.out_channels, *((side + 2 * self.padding - self.kernel) // self.stride + 1 for side in sides))
+        """Return the shape of the output for an input of this shape."""
+        raise NotImplementedError
+
+    def weight_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the weight, as torch keeps it."""
+        raise NotImplementedError
+
+    def biases(self, shape: Shape) -> int:
+        """Return the length of the bias."""
+        return self.output_shape(shape)[0]
 
     def parameter_shapes(self, shape: Shape, multi_rate: bool) -> list[Shape]:
         """Return the shape of each parameter, in the order that its module holds them."""
-        weight = (self.out_channels, shape[0], self.kernel, self.kernel)
-        return [weight, *_biases(self.out_channels, self.norm), *_gate(self.out_channels, self.gated and multi_rate)]
+        per_channel = 2 * self.norm + 2 * (self.gated and multi_rate)
+        channels = self.output_shape(shape)[0]
+        return [self.weight_shape(shape), (self.biases(shape),), *[(channels,)] * per_channel]
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return the multiply-adds of one example's forward pass."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Dense(GatedLinear):
+    """A linear map of the flattened input, reshaped to `out_shape`."""
+
+    out_shape: Shape
+
+    def output_shape(self, shape: Shape) -> Shape:  # noqa: ARG002 (the same for any input)
+        """Return the shape of the output."""
+        return self.out_shape
+
+    def weight_shape(self, shape: Shape) -> Shape:
+        """Return (outputs, inputs)."""
+        return (math.prod(self.out_shape), math.prod(shape))
+
+    def biases(self, shape: Shape) -> int:  # noqa: ARG002 (the same for any input)
+        """Return the number of outputs."""
+        return math.prod(self.out_shape)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return the multiply-adds of one example's forward pass."""
+        return math.prod(self.weight_shape(shape))
+
+
+@dataclass(frozen=True)
+class Convolution(GatedLinear):
+    """A 2D convolution with zero padding."""
+
+    out_channels: int
+    kernel: int
+    stride: int
+    padding: int
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (channels, height, width) of the output."""
+        margin = 2 * self.padding - self.kernel
+        return (self.out_channels, *((side + margin) // self.stride + 1 for side in shape[1:]))
+
+    def weight_shape(self, shape: Shape) -> Shape:
+        """Return (output channels, input channels, kernel, kernel)."""
+        return (self.out_channels, shape[0], self.kernel, self.kernel)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return the multiply-adds of one example's forward pass: the whole kernel for every output."""
         return math.prod(self.output_shape(shape)) * shape[0] * self.kernel**2
 
 
 @dataclass(frozen=True)
-class TransposedConvolution:
-    """A 2D transposed convolution with bias; `norm` puts a batch norm after it."""
+class TransposedConvolution(GatedLinear):
+    """A 2D transposed convolution."""
 
     out_channels: int
     kernel: int
     stride: int
     padding: int
     output_padding: int = 0
-    norm: bool = False
-    gated: bool = True
-    relu: bool = True
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return (channels, height, width) of its output."""
-        _, *sides = shape
+        """Return (channels, height, width) of the output."""
         margin = self.kernel + self.output_padding - 2 * self.padding
-        return (self.out_channels, *((side - 1) * self.stride + margin for side in sides))
+        return (self.out_channels, *((side - 1) * self.stride + margin for side in shape[1:]))
 
-    def parameter_shapes(self, shape: Shape, multi_rate: bool) -> list[Shape]:
-        """Return the shape of each parameter, in the order that its module holds them."""
-        weight = (shape[0], self.out_channels, self.kernel, self.kernel)
-        return [weight, *_biases(self.out_channels, self.norm), *_gate(self.out_channels, self.gated and multi_rate)]
+    def weight_shape(self, shape: Shape) -> Shape:
+        """Return (input channels, output channels, kernel, kernel)."""
+        return (shape[0], self.out_channels, self.kernel, self.kernel)
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Return the multiply-adds of one example's forward pass: every input meets every weight of its channel."""
+        """Return the multiply-adds of one example's forward pass: the whole kernel for every input."""
         return math.prod(shape) * self.out_channels * self.kernel**2
 
 
@@ -123,7 +149,7 @@ class ResidualBlock:
         return sum(convolution.multiply_adds(shape) for convolution in self.convolutions(shape))
 
 
-Layer = Dense | Convolution | TransposedConvolution | ResidualBlock
+Layer = GatedLinear | ResidualBlock
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
 
 
@@ -148,9 +174,9 @@ def head(latent_units: int) -> Dense:
 
 @dataclass(frozen=True)
 class Table:
-    """The layers of a VAE with one latent layer: encoder up to its two heads, and decoder from the latents on.
+    """The layers of a VAE with one latent layer: the encoder without its two heads, and the decoder.
 
-    The decoder's last layer gives the logits of the likelihood, in the shape of an example.
+    The decoder takes the latents; its last layer gives the likelihood's logits, in the shape of an example.
     """
 
     encoder: tuple[Layer, ...]
@@ -170,7 +196,7 @@ class Table:
         return [each for layer, given in placed for each in layer.parameter_shapes(given, multi_rate)]
 
     def multiply_adds(self, shape: Shape, latent_units: int) -> int:
-        """Return the multiply-adds of one example's forward pass; elementwise work, gates too, is not counted."""
+        """Return the multiply-adds of one example's forward pass, elementwise work left out."""
         return sum(layer.multiply_adds(given) for layer, given in self.placed_layers(shape, latent_units))
 
 
@@ -223,11 +249,3 @@ def require_count(option: str, value: object) -> None:
 def describe_shape(shape: Shape) -> str:
     """Return a shape as people write it: 1x28x28."""
     return "x".join(map(str, shape))
-
-
-def _biases(channels: int, norm: bool) -> list[Shape]:
-    return [(channels,)] * (3 if norm else 1)
-
-
-def _gate(features: int, present: bool) -> list[Shape]:
-    return [(features,)] * (2 if present else 0)

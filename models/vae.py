@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.likelihoods import at_least_float32
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.likelihoods import Likelihood
+
+
+CONDITION_AXES = 2
+"""Examples, and the β of one."""
 
 
 class Posterior(NamedTuple):
@@ -25,8 +31,8 @@ class Posterior(NamedTuple):
 class Evidence(NamedTuple):
     """What a model says about a batch, example by example, at one draw of its latents.
 
-    `distortion` (B,) in the model's `distortion_unit`; `rates` (B, L) in nats, one a latent layer; `posteriors`,
-    one a latent layer; `reconstruction` (B, C, H, W) is the mean of p(x|z), in the data's space [0, 1].
+    `distortion` (B,) is in the model's `distortion_unit`. `rates` (B, L) are in nats; they and `posteriors`
+    have one entry for each latent layer. `reconstruction` (B, C, H, W), in [0, 1], is the mean of p(x|z).
     """
 
     distortion: Tensor
@@ -38,8 +44,8 @@ class Evidence(NamedTuple):
 class VAE(nn.Module, ABC):
     """A VAE with L latent layers. β reaches it only as the condition of a call; it is never kept.
 
-    `condition` is the standardised log β of each example, (B, 1), for a multi-rate model, and None for a plain
-    one. `noise` holds one standard normal tensor (B, *latent shape) for each latent layer.
+    `condition` is the standardised log β of each example, (B, 1), or (B, C) where C of them reach the gates;
+    None for a plain model. `noise` holds a standard normal tensor (B, *latent shape) for each latent layer.
     """
 
     latent_shapes: tuple[tuple[int, ...], ...]
@@ -63,9 +69,11 @@ class VAE(nn.Module, ABC):
         """
 
     def check_condition(self, condition: Tensor | None) -> None:
-        """Raise ValueError unless there is a condition exactly where the model is multi-rate."""
+        """Raise ValueError unless there is a condition of two axes exactly where the model is multi-rate."""
         if self.multi_rate and condition is None:
             raise ValueError("a multi-rate model needs a condition: the standardised log β of each example, (B, 1)")
+        if condition is not None and condition.dim() != CONDITION_AXES:
+            raise ValueError(f"the condition has shape {tuple(condition.shape)}; it must be (examples, 1)")
         if not self.multi_rate and condition is not None:
             raise ValueError("a plain VAE takes no condition: it has no gates that β could reach")
 
@@ -89,7 +97,12 @@ class SingleLatentVAE(VAE):
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, latent_units: int, likelihood: Likelihood, multi_rate: bool
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        latent_units: int,
+        likelihood: Likelihood,
+        multi_rate: bool,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -103,7 +116,7 @@ class SingleLatentVAE(VAE):
         """Return the evidence about x; see `VAE.forward`."""
         self.check_condition(condition)
         (latent_noise,) = noise
-        mean, log_variance = self.encoder(x, condition)
+        mean, log_variance = map(at_least_float32, self.encoder(x, condition))
         posterior = Posterior(mean, log_variance, draw(mean, log_variance, latent_noise))
         logits = self.decoder(posterior.sample, condition)
         return Evidence(

@@ -1,7 +1,7 @@
-"""How long a trial should take before it runs: from what others took, else from what devices usually do. Pure.
+"""How long a trial should take: from what others took, else from what devices usually do. Pure.
 
-Work is counted in FLOPs of matrix products and convolutions alone: two for a multiply-add, and three times as many
-to train on an image as to look at it once (forward, and backward to weights and to inputs).
+Work is counted in FLOPs of matrix products and convolutions alone: two for a multiply-add, and three times as
+many to train on an image as to look at it once (forward, and backward to weights and to inputs).
 """
 
 from __future__ import annotations
@@ -63,26 +63,27 @@ def observe(trial: Trial, costs: Iterable[Cost]) -> Observation | None:
 
 
 def estimate_device_seconds(planned: PlannedTrial, observations: Sequence[Observation]) -> Estimate:
-    """Return how long one trial should take; for many trials, make `Speeds` once."""
-    return Speeds(observations).estimate(planned)
+    """Return how long one trial should take; `estimate_all` is the way for many."""
+    return _Speeds(observations).estimate(planned)
 
 
-class Speeds:
-    """Seconds per FLOP as observed: with the same dataset and architecture, else with any, on the same sort of device.
+def estimate_all(trials: Iterable[PlannedTrial], observations: Sequence[Observation]) -> dict[str, Estimate]:
+    """Return how long each trial should take, by trial_id."""
+    speeds = _Speeds(observations)
+    return {planned.trial_id: speeds.estimate(planned) for planned in trials}
 
-    Where nothing was observed it is nominal: 2e10 FLOP/s for a CPU thread, 1e13 FLOP/s for a GPU.
-    """
+
+class _Speeds:
+    """Seconds per FLOP as observed with the same dataset and architecture, else any, on such a device."""
 
     def __init__(self, observations: Iterable[Observation]) -> None:
         self._seen: dict[tuple[str | bool, ...], list[Observation]] = defaultdict(list)
-        for observation in observations:
-            on_gpu = observation.on_gpu
-            self._seen[on_gpu, observation.dataset, observation.architecture].append(observation)
-            self._seen[on_gpu,].append(observation)
+        for seen in observations:
+            self._seen[seen.on_gpu, seen.dataset, seen.architecture].append(seen)
+            self._seen[seen.on_gpu,].append(seen)
         self._seconds_per_flop = {key: _seconds_per_flop(seen) for key, seen in self._seen.items()}
 
     def estimate(self, planned: PlannedTrial) -> Estimate:
-        """Return how long a trial should take."""
         trial, on_gpu = planned.trial, planned.resources.gpus > 0
         work = work_flops(planned)
         alike = (on_gpu, trial.dataset.name, trial.architecture.name)
@@ -100,9 +101,7 @@ def work_flops(planned: PlannedTrial) -> float:
     """Return the FLOPs of training a trial, and of evaluating it once at each of its β."""
     dataset = planned.trial.dataset
     trained = planned.trial.training.epochs * dataset.examples_per_epoch
-    examined = len(planned.evaluation.betas) * min(
-        dataset.test_limit or dataset.test_examples, dataset.test_examples
-    )
+    examined = len(planned.evaluation.betas) * (planned.evaluation.limit or dataset.test_examples)
     passes = trained * FORWARD_PASSES["train"] + examined * FORWARD_PASSES["evaluate"]
     return passes * forward_flops(planned.trial.architecture, dataset.shape)
 

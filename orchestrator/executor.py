@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 # Set before Ray is imported, which reads them then: its own progress output, loggers and signal handler are not
-# wanted, and workers are killed with their driver.
+# wanted, and authentication is.
 os.environ |= {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -24,6 +24,7 @@ os.environ |= {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_AUTH_MODE": "token",
 }
 
 import ray
@@ -111,7 +112,7 @@ def local_ray(cpus: int | None = None, gpus: int | None = None) -> Iterator[None
 
     Raises RuntimeError where Ray cannot start.
     """
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     ray.init(
         address="local",
         num_cpus=cpus,
@@ -128,9 +129,16 @@ def local_ray(cpus: int | None = None, gpus: int | None = None) -> Iterator[None
         ray.shutdown()
 
 
-def capacity() -> dict[str, float]:
-    """Return what the connected Ray has in all: CPU, GPU and memory in bytes."""
-    return {name: float(amount) for name, amount in ray.cluster_resources().items()}
+def parallel_trials(trials: Sequence[PlannedTrial]) -> float:
+    """Return how many of these trials the connected Ray can run at once, by their mean needs."""
+    total = ray.cluster_resources()
+    needs = [_bundle(planned.resources) for planned in trials]
+    limits = []
+    for name in ("CPU", "GPU", "memory"):
+        mean = sum(need.get(name, 0.0) for need in needs) / len(needs)
+        if mean:
+            limits.append(float(total.get(name, 0.0)) / mean)
+    return min(limits)
 
 
 def unplaceable(trials: Sequence[PlannedTrial]) -> str | None:
@@ -158,9 +166,7 @@ def execute(
         tuner = tune.Tuner(
             tune.with_resources(_trainable(ray.put(jobs), settings), _resources_of(jobs)),
             param_space={"job": tune.grid_search(list(range(len(jobs))))},
-            tune_config=tune.TuneConfig(
-                reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
-            ),
+            tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id),
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=scratch,
@@ -265,7 +271,14 @@ class _ThrottledReport:
             tune.report({"epoch": progress.epoch, "epochs": progress.epochs, "elbo": progress.elbo})
 
 
-class _Watcher(tune.Callback):
+class _NotPickled:
+    """Tune pickles its callbacks for `Tuner.restore`, which is not used here: the store is what a run goes on from."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Watcher(_NotPickled, tune.Callback):
     """Turns Tune's events into the listener's, and collects outcomes."""
 
     def __init__(self, trial_ids: Sequence[str], listener: Listener, stop: StopRequest) -> None:
@@ -310,7 +323,7 @@ class _Watcher(tune.Callback):
         return self._trial_ids[trial.config["job"]]
 
 
-class _StopWhenIdle(Stopper):
+class _StopWhenIdle(_NotPickled, Stopper):
     """Ends the run once a stop was asked for and the trials that were running then have ended."""
 
     def __init__(self, watcher: _Watcher, stop: StopRequest) -> None:

@@ -18,7 +18,8 @@ from orchestrator.sweeps import SPEC, load_sweep
 from orchestrator.tracking_place import EXPERIMENT, remember_tracking_uri, resolve_tracking_uri, state_folder
 from workers.trial_files import METRIC_LOG
 from workers.tracked import TrackedSweep, TrackedTrial
-from workers.tracking import Forwarder, TrackingUnavailable, default_tracking_uri, follow, redact
+from workers.tracking import Forwarder, TrackingUnavailable, follow
+from workers.tracking_uri import default_tracking_uri, redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,11 +85,7 @@ class Forwarding:
             console.print(f"MLflow: {_where_to_look(self._store, self._uri)}", soft_wrap=True)
             return
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        reason = (
-            lines[-1]
-            if lines and code != -1
-            else f"MLflow did not take everything in {LAST_PASS_SECONDS:g} s"
-        )
+        reason = lines[-1] if lines and code != -1 else f"MLflow did not take everything in {LAST_PASS_SECONDS:g} s"
         console.print(
             f"MLflow is behind: {reason}. The results are safe in the store; "
             f"`mrvae-orch sync {self._name}` sends what is left.",
@@ -125,9 +122,7 @@ def forward_sweeps(store: Store, names: Sequence[str], tracking_uri: str | None)
             failed = True
             continue
         remember_tracking_uri(store, name, uri)
-        click.echo(
-            f"{name}: {report.metrics_sent:,} metrics and {report.runs_created} runs sent to {redact(uri)}"
-        )
+        click.echo(f"{name}: {report.metrics_sent:,} metrics and {report.runs_created} runs sent to {redact(uri)}")
         for reason in report.rejected:
             click.echo(f"{name}: refused by MLflow: {reason}", err=True)
         failed = failed or bool(report.rejected)

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from models.architecture import Architecture
+    from orchestrator.sections import ConfiguredSection
     from orchestrator.spec import SweepSpec
     from workers.data.dataset import Dataset
 
 Assignment = tuple[tuple[str, Any], ...]
 """The values that one combination of the grid gives to dotted paths, in the order of the spec."""
 
-VARIED = {
+VARIED: dict[str, tuple[type[Any], ...]] = {
     "dataset": tuple(DATASETS.values()),
     "architecture": tuple(ARCHITECTURES.values()),
     "objective": (Objective,),
@@ -54,17 +55,25 @@ def known_paths() -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def list_paths_in_schema(schema: dict[str, Any]) -> None:
+    """Put the paths that a grid may vary into the JSON Schema of a grid."""
+    values = {"type": "array", "minItems": 1, "description": "Each of these values is tried."}
+    for branch in schema.get("anyOf", [schema]):
+        if branch.get("type") == "object":
+            branch["properties"] = dict.fromkeys(known_paths(), values)
+            branch["additionalProperties"] = False
+
+
 def paths_of(spec: SweepSpec) -> list[str]:
     """Return the paths that a grid may vary in this spec, given its dataset and architecture."""
-    return [
-        f"{section}.{field.name}" for section in VARIED for field in fields(getattr(spec, section).configures)
-    ]
+    return [f"{section}.{field.name}" for section in VARIED for field in fields(getattr(spec, section).configures)]
 
 
 def checked_value(spec: SweepSpec, path: str, value: Any) -> Any:
-    """Return a value of the grid as its field takes it. Raises pydantic's ValidationError where it does not."""
+    """Return a value of the grid as its field has it. Raises pydantic's ValidationError where it cannot."""
     section, field = path.split(".")
-    return _adapter(type(getattr(spec, section)), field).validate_python(value)
+    content: ConfiguredSection = getattr(spec, section)
+    return _adapter(type(content), field).validate_python(value)
 
 
 def axes(spec: SweepSpec, section: str = "") -> list[Assignment]:
@@ -111,6 +120,5 @@ def _within(section: str, assignment: Assignment) -> Assignment:
 @lru_cache(maxsize=256)
 def _adapter(section: type[BaseModel], field: str) -> TypeAdapter[Any]:
     declared = section.model_fields[field]
-    return TypeAdapter(
-        Annotated[declared.annotation, declared], config=ConfigDict(strict=True, allow_inf_nan=False)
-    )
+    hint: Any = Annotated[declared.annotation, declared]
+    return TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))

@@ -14,12 +14,12 @@ MOST_LISTED = 20
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """Return the choice that is spelt most like a word, or None where none is near.
 
-    Of dotted choices the last part may be near alone: `training.latent_units` is near `architecture.latent_units`.
+    Of dotted choices the last part may be near alone: `training.hidden` is near `architecture.hidden`.
     """
     listed = list(choices)
     whole = difflib.get_close_matches(word, listed, n=1, cutoff=0.75)
-    last_parts = {choice.split(".")[-1]: choice for choice in reversed(listed)}
-    ends = difflib.get_close_matches(word.split(".")[-1], last_parts, n=1)
+    last_parts = {choice.rsplit(".", maxsplit=1)[-1]: choice for choice in reversed(listed)}
+    ends = difflib.get_close_matches(word.rsplit(".", maxsplit=1)[-1], last_parts, n=1)
     lower = {choice.lower(): choice for choice in reversed(listed)}
     caseless = difflib.get_close_matches(word.lower(), lower, n=1)
     found = [*whole, *(last_parts[end] for end in ends), *(lower[choice] for choice in caseless)]

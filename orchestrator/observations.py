@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from orchestrator.estimate import Estimate, Speeds, observe
+from orchestrator.estimate import Estimate, estimate_all, observe
 from orchestrator.ledger import DONE
 from workers.costs import read_costs
 from workers.trial import Trial
@@ -31,8 +31,7 @@ def estimate_trials(
     observed = [observe(trial, rows) for trial, rows in costs] or [
         observe(trial, read_costs(store.trial(trial.trial_id))) for trial in islice(_others(store), MOST_OBSERVED)
     ]
-    speeds = Speeds(observation for observation in observed if observation is not None)
-    return {planned.trial_id: speeds.estimate(planned) for planned in trials}
+    return estimate_all(trials, [observation for observation in observed if observation is not None])
 
 
 def _others(store: Store) -> Iterator[Trial]:

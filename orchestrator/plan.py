@@ -1,4 +1,4 @@
-"""A spec as the trials that it asks for. Pure: the same spec gives the same plan, and nothing is read or written."""
+"""A spec as the trials that it asks for. Pure: nothing is read or written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial with all that its sweep says of it: what to measure, what it holds, and where its curve belongs.
+    """A trial with all that its sweep says of it: what to measure, what it holds, which curve it is part of.
 
     `series` is the label of its curve; `assignment` the values that the grid gave it, by dotted path.
     """
@@ -42,7 +42,7 @@ class Plan:
 
 
 def plan(spec: SweepSpec) -> Plan:
-    """Return the trials of a sweep. What two methods have in common is one trial, under the first one's label."""
+    """Return the trials of a sweep; a trial that two methods have in common has the first one's label."""
     families = [_family(spec, section) for section in spec.methods]
     planned: dict[str, PlannedTrial] = {}
     for setting in settings(spec):
@@ -65,7 +65,7 @@ def launch_order(trials: Iterable[PlannedTrial], seconds: Mapping[str, float]) -
 
 
 def describe(assignment: Assignment) -> str:
-    """Return values as a label shows them: `learning_rate=0.001, latent_units=8`; whole paths where names clash."""
+    """Return values as a label shows them, such as `learning_rate=0.001`; whole paths where names clash."""
     uses = Counter(path.split(".")[-1] for path, _ in assignment)
     names = {path: name if uses[name := path.split(".")[-1]] == 1 else path for path, _ in assignment}
     return ", ".join(f"{names[path]}={_shown(value)}" for path, value in assignment)
@@ -95,9 +95,7 @@ def _family(spec: SweepSpec, section: MethodSection) -> _Family:
         members=tuple((method, spec.evaluation.for_method(method)) for method in section.methods()),
         overrides=overrides,
         label=f"{section.label()}, {section.extent()}" if told_by_extent else section.label(),
-        own=tuple((f"training.{field}", value) for field, value in overrides.items())
-        if told_by_training
-        else (),
+        own=tuple((f"training.{field}", value) for field, value in overrides.items()) if told_by_training else (),
     )
 
 

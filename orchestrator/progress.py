@@ -76,18 +76,14 @@ class ProgressView:
     def progressed(self, trial_id: str, progress: Progress) -> None:
         """Show how far the trial is."""
         running = self._running.get(trial_id, _Running(self._clock()))
-        self._running[trial_id] = replace(
-            running, epoch=progress.epoch, epochs=progress.epochs, elbo=progress.elbo
-        )
+        self._running[trial_id] = replace(running, epoch=progress.epoch, epochs=progress.epochs, elbo=progress.elbo)
         self._refresh()
 
     def interrupted(self, trial_id: str, attempts: int) -> None:
         """Say that the trial's worker died and that it goes on from its last checkpoint."""
         self._running.pop(trial_id, None)
         self._interruptions += 1
-        self._say(
-            f"[yellow]interrupted[/] {self._names[trial_id]}: its worker died (try {attempts}); going on"
-        )
+        self._say(f"[yellow]interrupted[/] {self._names[trial_id]}: its worker died (try {attempts}); going on")
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
         """Say how the trial ended."""

@@ -46,7 +46,9 @@ def write_sweep_report(
     try:
         files = write_report(record, folder or report_folder(sweep))
     except OSError as error:
-        raise UserError(f"the report cannot be written to {folder or report_folder(sweep)}: {error.strerror}") from error
+        raise UserError(
+            f"the report cannot be written to {folder or report_folder(sweep)}: {error.strerror}"
+        ) from error
     _print_findings(record, console)
     console.print(f"Report: {files.html}", soft_wrap=True)
 

@@ -39,9 +39,7 @@ def gather(
     """Return everything that the report on a sweep shows; a damaged record is left out and named in the notes."""
     notes: list[str] = []
     trials = tuple(
-        _trial_record(
-            store, sweep.name, planned, ledger[planned.trial_id], notes, tracking_urls.get(planned.trial_id)
-        )
+        _trial_record(store, sweep.name, planned, ledger[planned.trial_id], notes, tracking_urls.get(planned.trial_id))
         for planned in sweep.plan.trials
     )
     spec = sweep.plan.spec

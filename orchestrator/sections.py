@@ -1,7 +1,7 @@
 """The strict pieces that a spec is made of, most of them made from the dataclasses they configure.
 
-A section has the fields, types and defaults of its dataclass, which stay in one place, and its docstring's words
-for editors. What the dataclass refuses becomes an error at the field that its message names first.
+A section has the fields, types and defaults of its dataclass, which stay in one place, and its docstring's
+words for editors. What the dataclass refuses becomes an error at the field that its message names first.
 """
 
 from __future__ import annotations
@@ -37,25 +37,19 @@ SHORT_DIGITS = 6
 
 
 def problem(location: Location, message: str) -> InitErrorDetails:
-    """Return something wrong with a value whose type is right; the location is below what is being validated."""
-    return InitErrorDetails(
-        type=PydanticCustomError("problem", "{text}", {"text": message}), loc=location, input=None
-    )
+    """Return something wrong with a value whose type is right; the location is below what is validated."""
+    return InitErrorDetails(type=PydanticCustomError("problem", "{text}", {"text": message}), loc=location, input=None)
 
 
 def at_key(location: Location, message: str) -> InitErrorDetails:
     """Return something wrong with the key that ends the location, rather than with its value."""
-    return InitErrorDetails(
-        type=PydanticCustomError("key", "{text}", {"text": message}), loc=location, input=None
-    )
+    return InitErrorDetails(type=PydanticCustomError("key", "{text}", {"text": message}), loc=location, input=None)
 
 
 def moved(error: ErrorDetails, location: Location) -> InitErrorDetails:
     """Return one of pydantic's own errors as an error further down."""
     context = error.get("ctx", {})
-    return InitErrorDetails(
-        type=error["type"], loc=(*location, *error["loc"]), input=error["input"], ctx=context
-    )
+    return InitErrorDetails(type=error["type"], loc=(*location, *error["loc"]), input=error["input"], ctx=context)
 
 
 def refusal(problems: Iterable[InitErrorDetails]) -> ValidationError:
@@ -120,15 +114,13 @@ class ConfiguredSection(Section):
 
 
 class Wording(NamedTuple):
-    """What a dataclass does not say of its fields: the choices of text fields, and descriptions for editors."""
+    """What a dataclass does not say of its fields: the choices of text, and descriptions for editors."""
 
     choices: Mapping[str, tuple[str, ...]]
     descriptions: Mapping[str, str]
 
 
-def section(
-    configures: type[Any], wording: Wording, tag: tuple[str, str] | None = None
-) -> type[ConfiguredSection]:
+def section(configures: type[Any], wording: Wording, tag: tuple[str, str] | None = None) -> type[ConfiguredSection]:
     """Return the section of a dataclass; `tag` is the key and the value that choose it among others."""
     fields: dict[str, Any] = {}
     if tag:
@@ -161,9 +153,7 @@ def one_of_sections(configured: Mapping[str, type[Any]], wording: Wording) -> An
     return Annotated[typing.Union[tuple(sections)], Field(discriminator="name")]  # noqa: UP007 (made at run time)
 
 
-def _options(
-    configures: type[Any], wording: Wording
-) -> Iterable[tuple[dataclasses.Field[Any], Any, str | None]]:
+def _options(configures: type[Any], wording: Wording) -> Iterable[tuple[dataclasses.Field[Any], Any, str | None]]:
     for field in dataclasses.fields(configures):
         choices = wording.choices.get(field.name)
         hint = Annotated[str, OneOf(choices)] if choices else _hint(configures, field)
@@ -173,9 +163,7 @@ def _options(
 
 def _hint(configures: type[Any], field: dataclasses.Field[Any]) -> Any:
     # One annotation at a time: those of class variables may name what only type checkers import.
-    owner = next(
-        base for base in configures.__mro__ if field.name in base.__dict__.get("__annotations__", {})
-    )
+    owner = next(base for base in configures.__mro__ if field.name in inspect.get_annotations(base))
     holder = types.SimpleNamespace(__annotations__={field.name: field.type})
     return typing.get_type_hints(holder, globalns=vars(sys.modules[owner.__module__]))[field.name]
 
@@ -189,7 +177,7 @@ def _summary(configures: type[Any]) -> str:
 
 
 def _docstring_words(configures: type[Any], field: str) -> str | None:
-    """Return the sentence with which the docstring of the dataclass, or of what it extends, explains the field."""
+    """Return the sentence that names the field in the docstring of the dataclass or of what it extends."""
     for documented in configures.__mro__:
         text = " ".join((documented.__dict__.get("__doc__") or "").split())
         for sentence in re.split(r"(?<=[.;])\s+(?=[A-Z`])", text):
@@ -234,8 +222,8 @@ class BetaGrid(Section):
 def log_spaced(start: float, stop: float, count: int) -> tuple[float, ...]:
     """Return `count` (2 or more) β evenly spaced on a log scale between two ends, which are kept exactly.
 
-    Those between are rounded to six digits: what is printed is then the very β, whoever writes it again shares
-    its trials, and the last bits of another machine's arithmetic make no other trial.
+    Those between are rounded to six digits: what is printed is then the very β, whoever writes it again
+    shares its trials, and the last bits of another machine's arithmetic make no other trial.
     """
     fractions = (step / (count - 1) for step in range(1, count - 1))
     between = (start ** (1 - fraction) * stop**fraction for fraction in fractions)

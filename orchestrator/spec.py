@@ -6,12 +6,12 @@ The options of datasets and architectures come from their registries: adding one
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
 from models.registry import ARCHITECTURES
-from orchestrator.grid import known_paths
+from orchestrator.grid import list_paths_in_schema
 from orchestrator.sections import (
     Beta,
     Betas,
@@ -61,9 +61,9 @@ WORDING = Wording(
         "split": SPLITS,
     },
     descriptions={
-        "binarise": "How grey pixels become 0 or 1: not at all, at one half, drawn once, or drawn at every use.",
+        "binarise": "How grey pixels become 0 or 1: not at all, at half, drawn once, or drawn at each use.",
         "latent_units": "The number of latent variables.",
-        "likelihood": "The model of a pixel: its negative log-likelihood (or squared error) is the distortion.",
+        "likelihood": "The model of a pixel; minus its logarithm (or the squared error) is the distortion.",
         "name": "The name of the objective; there is one, the β-weighted evidence lower bound.",
         "epochs": "Passes over the training data.",
         "batch_size": "Examples in a training step.",
@@ -71,14 +71,17 @@ WORDING = Wording(
         "warmup_epochs": "Epochs in which the learning rate rises linearly from 0; below `epochs`.",
         "schedule": "How the learning rate goes on after warm-up.",
         "precision": "The arithmetic of the forward pass; bfloat16 is mixed precision.",
-        "channels_last": "Whether images lie in memory with their channels last, which some convolutions prefer.",
+        "channels_last": "Whether images lie in memory with channels last, as some convolutions prefer.",
     },
 )
 
 if TYPE_CHECKING:
     # Made at run time from the registries and dataclasses, so a type checker sees what they have in common.
-    DatasetSection = ArchitectureSection = ObjectiveSection = TrainingSection = ConfiguredSection
-    TrainingOverrides = Section
+    DatasetSection: TypeAlias = ConfiguredSection
+    ArchitectureSection: TypeAlias = ConfiguredSection
+    ObjectiveSection: TypeAlias = ConfiguredSection
+    TrainingSection: TypeAlias = ConfiguredSection
+    TrainingOverrides: TypeAlias = Section
 else:
     DatasetSection = one_of_sections(DATASETS, WORDING)
     ArchitectureSection = one_of_sections(ARCHITECTURES, WORDING)
@@ -113,7 +116,7 @@ class MethodSection(Section):
         raise NotImplementedError
 
     def extent(self) -> str:
-        """Return what tells it apart from another of the same label, where β does; empty where it does not."""
+        """Return what β tells it apart by from another of the same label; empty where none does."""
         return ""
 
     def overrides(self) -> dict[str, Any]:
@@ -129,9 +132,9 @@ class MultiRateVAESection(MethodSection):
         tuple[Beta, ...],
         Field(min_length=2, max_length=2, description="The smallest and the largest β it is trained at."),
     ]
-    decoder_gate: Annotated[
-        str, OneOf(DECODER_GATES), Field(description="The activation of the decoder's gates.")
-    ] = MultiRateVAE.decoder_gate
+    decoder_gate: Annotated[str, OneOf(DECODER_GATES), Field(description="The activation of the decoder's gates.")] = (
+        MultiRateVAE.decoder_gate
+    )
 
     def methods(self) -> tuple[MultiRateVAE, ...]:
         """Return the one model. Raises ValueError where the range is upside down."""
@@ -161,9 +164,7 @@ class BetaVAESection(MethodSection):
     """A sweep of β-VAEs: one network for each β."""
 
     kind: Annotated[Literal["beta-vae"], Field(description="A sweep of β-VAEs.")]
-    betas: Annotated[
-        Betas, Field(description="The β to train at: a list, or {from, to, count} on a log scale.")
-    ]
+    betas: Annotated[Betas, Field(description="The β to train at: a list, or {from, to, count} on a log scale.")]
     annealing: Annotated[
         str,
         OneOf(ANNEALINGS),
@@ -188,13 +189,11 @@ class EvaluationSection(Section):
     betas: Annotated[
         Betas | None,
         Field(
-            description=f"Where a Multi-Rate VAE is measured; {EVALUATED_BETAS} log-spaced β over its range where "
-            "left out. A β-VAE is measured at its own β."
+            description=f"Where a Multi-Rate VAE is measured; left out, {EVALUATED_BETAS} log-spaced β over "
+            "its range. A β-VAE is measured at its own β."
         ),
     ] = None
-    split: Annotated[str, OneOf(SPLITS), Field(description="The part of the data to measure on.")] = (
-        Evaluation.split
-    )
+    split: Annotated[str, OneOf(SPLITS), Field(description="The part of the data to measure on.")] = Evaluation.split
     metrics: Annotated[
         tuple[Annotated[str, OneOf(METRICS)], ...],
         Distinct,
@@ -207,17 +206,24 @@ class EvaluationSection(Section):
     pictures: Annotated[
         int, Field(ge=0, le=64, description="Samples and reconstructions kept for each operating point.")
     ] = Evaluation.pictures
+    limit: Annotated[int, Field(ge=0, description="Measure on so many examples only, the first ones; 0 takes all.")] = (
+        Evaluation.limit
+    )
 
     def for_method(self, method: Method) -> Evaluation:
         """Return what is measured on one trained model."""
-        ends = method.trained_betas
-        evenly = log_spaced(*ends, EVALUATED_BETAS) if isinstance(method, MultiRateVAE) else ends
+        betas = method.trained_betas
+        if self.betas is not None:
+            betas = tuple(sorted(beta_values(self.betas)))
+        elif isinstance(method, MultiRateVAE):
+            betas = log_spaced(method.beta_low, method.beta_high, EVALUATED_BETAS)
         return Evaluation(
-            betas=evenly if self.betas is None else tuple(sorted(beta_values(self.betas))),
+            betas=betas,
             split=self.split,
             metrics=self.metrics,
             active_units_delta=self.active_units_delta,
             pictures=self.pictures,
+            limit=self.limit,
         ).for_method(method)
 
 
@@ -248,14 +254,6 @@ class ResourcesSection(Section):
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
-def _list_grid_paths(schema: dict[str, Any]) -> None:
-    values = {"type": "array", "minItems": 1, "description": "Each of these values is tried."}
-    for branch in schema.get("anyOf", [schema]):
-        if branch.get("type") == "object":
-            branch["properties"] = dict.fromkeys(known_paths(), values)
-            branch["additionalProperties"] = False
-
-
 class SweepSpec(Section):
     """A sweep: which models are trained on which data, how, and what is measured on them."""
 
@@ -271,9 +269,7 @@ class SweepSpec(Section):
     dataset: Annotated[DatasetSection, Field(description="The data and how it is prepared.")]
     architecture: Annotated[ArchitectureSection, Field(description="The network of every method.")]
     objective: Annotated[ObjectiveSection, Field(description="What is minimised.")] = ObjectiveSection()
-    methods: Annotated[
-        tuple[AnyMethodSection, ...], Field(min_length=1, description="What is compared with what.")
-    ]
+    methods: Annotated[tuple[AnyMethodSection, ...], Field(min_length=1, description="What is compared with what.")]
     training: Annotated[TrainingSection, Field(description="How every trial is trained.")]
     seeds: Annotated[
         tuple[Seed, ...], Field(min_length=1, description="Every trial runs once with each seed."), Distinct
@@ -282,8 +278,8 @@ class SweepSpec(Section):
         dict[str, tuple[Any, ...]] | None,
         Field(
             min_length=1,
-            description="Values to try for options of dataset, architecture, objective or training: every combination.",
-            json_schema_extra=_list_grid_paths,
+            description="Values to try for options of other sections: trials run at every combination.",
+            json_schema_extra=list_paths_in_schema,
         ),
     ] = None
     evaluation: Annotated[EvaluationSection, Field(description="What is measured.")] = EvaluationSection()

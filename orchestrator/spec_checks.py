@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from orchestrator import grid
 from models.registry import ARCHITECTURES
+from orchestrator import grid
 from orchestrator.nearest import hint
 from orchestrator.sections import at_key, moved, named_first, problem
 
@@ -52,9 +52,7 @@ def _grid_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
         elif not values:
             yield problem(("grid", path), "the list is empty; give at least one value, or remove the line")
         elif all(path in _overridden(method) for method in spec.methods):
-            yield at_key(
-                ("grid", path), "every method sets this in its own 'training', so the grid changes nothing"
-            )
+            yield at_key(("grid", path), "every method sets this in its own 'training', so the grid changes nothing")
         else:
             yield from _value_problems(spec, path, values)
 
@@ -64,7 +62,7 @@ def _overridden(method: MethodSection) -> list[str]:
 
 
 def _unknown_path(path: str, paths: list[str]) -> str:
-    advice = _ELSEWHERE.get(path) or _ELSEWHERE.get(path.split(".")[0])
+    advice = _ELSEWHERE.get(path) or _ELSEWHERE.get(path.split(".", maxsplit=1)[0])
     return f"a grid cannot vary this: {advice}" if advice else f"unknown path; {hint(path, paths)}"
 
 
@@ -112,9 +110,7 @@ def _refused_combinations(spec: SweepSpec, section: str) -> Iterator[InitErrorDe
             reported.add(str(error))
 
 
-def _refused_overrides(
-    spec: SweepSpec, method: MethodSection, location: Location
-) -> Iterator[InitErrorDetails]:
+def _refused_overrides(spec: SweepSpec, method: MethodSection, location: Location) -> Iterator[InitErrorDetails]:
     overrides = method.overrides()
     plain = spec.training.configuration()
     for assignment in itertools.product(*grid.axes(spec, "training.")):
@@ -134,9 +130,7 @@ def _fit_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
             yield refused
             break
     for position, metric in enumerate(spec.evaluation.metrics):
-        needs = (
-            _NEEDS[metric](*pair) for pair in itertools.product(datasets, objectives) if metric in _NEEDS
-        )
+        needs = (_NEEDS[metric](*pair) for pair in itertools.product(datasets, objectives) if metric in _NEEDS)
         if lacking := next(filter(None, needs), None):
             yield problem(("evaluation", "metrics", position), f"{metric} needs {lacking}")
 
@@ -163,9 +157,7 @@ def _takes(name: str, dataset: Dataset) -> bool:
 def _needs_for_bits(dataset: Dataset, objective: Objective) -> str | None:
     needs = []
     if not dataset.is_binary:
-        needs.append(
-            f"binary data (dataset.binarise other than '{dataset.binarise}': threshold, static or dynamic)"
-        )
+        needs.append(f"binary data (dataset.binarise other than '{dataset.binarise}': threshold, static or dynamic)")
     if objective.likelihood != "bernoulli":
         needs.append(f"the bernoulli likelihood (objective.likelihood is '{objective.likelihood}')")
     return " and ".join(needs)

@@ -1,10 +1,10 @@
-"""A spec as a YAML file: reading it with every problem at its place, `--set` overrides, and writing it back."""
+"""A spec as a YAML file: read with every problem at its place and `--set` overrides, and written back."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from orchestrator.nearest import nearest
 from orchestrator.spec import SweepSpec, json_schema
 from orchestrator.spec_messages import messages
 from orchestrator.spec_overrides import apply_override
-from orchestrator.yaml_document import YAMLProblem, implicit_resolvers, read_document
+from orchestrator.yaml_document import DocumentError, implicit_resolvers, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +30,7 @@ class SpecError(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         lines = list(dict.fromkeys(problems))
         left = len(lines) - MOST_LINES
-        super().__init__(
-            "\n".join([*lines[:MOST_LINES], *([f"and {left} more like these"] if left > 0 else [])])
-        )
+        super().__init__("\n".join([*lines[:MOST_LINES], *([f"and {left} more like these"] if left > 0 else [])]))
 
 
 def read_spec(path: Path | str, overrides: Sequence[str] = ()) -> SweepSpec:
@@ -69,12 +67,13 @@ def _schema() -> dict[str, Any]:
 class _Dumper(yaml.SafeDumper):
     """Quotes text wherever this project's reading of YAML would take it for something else."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-
     def represent_list(self, values: Any) -> Any:
-        return self.represent_sequence(
-            "tag:yaml.org,2002:seq", values, flow_style=not any(map(_nests, values))
-        )
+        return self.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=not any(map(_nests, values)))
+
+    def represent_text(self, text: str) -> Any:
+        # YAML reads the rarer line breaks of Unicode as plain ones, unless they are escaped.
+        style = None if text.replace("\n", "").isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
@@ -85,6 +84,7 @@ def _nests(value: Any) -> bool:
 
 
 _Dumper.add_representer(list, _Dumper.represent_list)
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _read_text(path: Path) -> str:
@@ -106,20 +106,18 @@ def _read_text(path: Path) -> str:
 def _read_document(text: str, source: str) -> Document:
     try:
         document = read_document(text)
-    except YAMLProblem as problem:
+    except DocumentError as problem:
         raise SpecError([f"{source}:{problem.mark}: {problem}"]) from problem
     if not isinstance(document.content, dict):
         what = "is empty" if document.content is None else "is no mapping"
-        raise SpecError(
-            [f"{source}:1:1: the spec {what}; it must have keys such as name, dataset and methods"]
-        )
+        raise SpecError([f"{source}:1:1: the spec {what}; it must have keys such as name, dataset and methods"])
     return document
 
 
 def _apply(document: Document, override: str) -> None:
     try:
         apply_override(document, override)
-    except (ValueError, YAMLProblem) as error:
+    except (ValueError, DocumentError) as error:
         raise SpecError([f"--set {override}: {error}"]) from error
 
 

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a spec, as lines to print: one a problem, with its place and the nearest choice."""
+"""What pydantic found wrong with a spec, in words: where, what, and the nearest valid choice."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ def _message(error: ErrorDetails, schema: Mapping[str, Any]) -> Message:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         _, parent = _follow(error["loc"][:-1], schema)
-        return Message(
-            location, at_key=True, text=f"unknown key; {hint(str(location[-1]), parent['properties'])}"
-        )
+        return Message(location, at_key=True, text=f"unknown key; {hint(str(location[-1]), parent['properties'])}")
     if kind == "missing":
         return Message(location, at_key=True, text="this key is missing")
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
@@ -69,15 +67,11 @@ def _message(error: ErrorDetails, schema: Mapping[str, Any]) -> Message:
     return Message(location, kind == "key", _about_value(kind, context, error["input"]))
 
 
-def _about_choice_of_section(
-    location: Location, union: Mapping[str, Any], context: Mapping[str, Any]
-) -> Message:
+def _about_choice_of_section(location: Location, union: Mapping[str, Any], context: Mapping[str, Any]) -> Message:
     choices = union["discriminator"]["mapping"]
     key = union["discriminator"]["propertyName"]
     if "tag" not in context:
-        return Message(
-            (*location, key), at_key=True, text=f"this key is missing; choose one of {', '.join(choices)}"
-        )
+        return Message((*location, key), at_key=True, text=f"this key is missing; choose one of {', '.join(choices)}")
     text = f"unknown {key} {context['tag']!r}; {hint(str(context['tag']), choices)}"
     return Message((*location, key), at_key=False, text=text)
 
@@ -124,7 +118,7 @@ def _shown(value: Any) -> str:
 
 
 def _follow(steps: Location, schema: Mapping[str, Any]) -> tuple[Location, Mapping[str, Any]]:
-    """Return the location in the document and the schema there; pydantic's steps also name the branches of unions."""
+    """Return the location in the document and the schema there; pydantic's steps name union branches too."""
     location: list[str | int] = []
     node = _resolved(schema, schema)
     for step in steps:

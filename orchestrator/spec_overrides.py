@@ -15,11 +15,11 @@ DOTTED_KEYS = frozenset({"grid"})
 
 
 def apply_override(document: Document, override: str) -> None:
-    """Put the value of `key=value`, which is YAML, where the dotted key says; missing mappings are made on the way.
+    """Put the value of `key=value`, which is YAML, where the dotted key says, making mappings on the way.
 
     Raises:
         ValueError: not of that form, or the key leads through something that has no such place.
-        YAMLProblem: the value is not YAML.
+        DocumentError: the value is not YAML.
     """
     key, equals, text = override.partition("=")
     if not (equals and key):

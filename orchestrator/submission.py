@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SweepError
-from orchestrator.estimate import estimate_all
 from orchestrator.forwarding import Forwarding
 from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
-from orchestrator.observations import read_observations
+from orchestrator.observations import estimate_trials
 from orchestrator.plan import launch_order
 from orchestrator.progress import ProgressView, duration
 from orchestrator.reporting import write_sweep_report
@@ -83,12 +82,8 @@ def _run(
     if not left:
         console.print(f"Nothing to run: {_describe_counts(ledger)}.", highlight=False)
         return {}, False
-    seconds = {
-        trial_id: estimate.device_seconds
-        for trial_id, estimate in estimate_all(
-            left, read_observations(store, sweep.plan.trials, ledger)
-        ).items()
-    }
+    estimates = estimate_trials(store, sweep.plan.trials, ledger)
+    seconds = {planned.trial_id: estimates[planned.trial_id].device_seconds for planned in left}
     console.print(
         f"{sweep.name}: {len(sweep.plan.trials)} trials ({_describe_counts(ledger)}); running {len(left)}, "
         f"about {duration(sum(seconds.values()))} of device time",
@@ -144,9 +139,7 @@ def _conclude(
 ) -> int:
     counts = count_states(ledger.values())
     failed = [status for status in ledger.values() if status.state == FAILED]
-    interrupted = {
-        trial_id: outcome for trial_id, outcome in outcomes.items() if outcome.state == "interrupted"
-    }
+    interrupted = {trial_id: outcome for trial_id, outcome in outcomes.items() if outcome.state == "interrupted"}
     for message in sorted({outcome.message for outcome in interrupted.values()}):
         console.print(f"[red]interrupted[/] {message}", soft_wrap=True, highlight=False)
     if failed:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import UserError
 from workers.store import Folder
-from workers.tracking import default_tracking_uri, redact
+from workers.tracking_uri import default_tracking_uri, redact
 from workers.tracking_state import ForwardingState
 
 if TYPE_CHECKING:

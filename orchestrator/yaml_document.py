@@ -1,14 +1,15 @@
 """YAML as plain data that remembers where everything stands.
 
-Stricter and plainer than PyYAML's own loading: only null, booleans, numbers, text, lists and mappings come out, read
-by the rules of YAML 1.2 (`1e-3` is a number; `yes`, `on`, dates and `12:30` are text), and a key stands once.
+Stricter and plainer than PyYAML's own loading. Only null, booleans, numbers, text, lists and mappings come
+out, read by the rules of YAML 1.2 (`1e-3` is a number; `yes`, `on`, dates and `12:30` are text), and a key
+stands once.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -53,7 +54,7 @@ class Mark(NamedTuple):
         return f"{self.line}:{self.column}"
 
 
-class YAMLProblem(Exception):
+class DocumentError(Exception):
     """The text cannot be read as plain data; `mark` says where, if the parser knows."""
 
     def __init__(self, message: str, mark: Mark | None) -> None:
@@ -63,7 +64,7 @@ class YAMLProblem(Exception):
 
 @dataclass
 class Document:
-    """Plain data with the places of its keys and values, by location; `overridden` has what was put in later."""
+    """Plain data with the places of its keys and values; `overridden` has what was put in later."""
 
     content: Any = None
     keys: dict[Location, Mark] = field(default_factory=dict)
@@ -72,7 +73,8 @@ class Document:
 
 
 def implicit_resolvers(target: Any) -> Any:
-    """Make a loader or dumper class take plain text as YAML 1.2 does; returns the class."""
+    """Make a loader or dumper class take plain text as YAML 1.2 does, and no other way; returns the class."""
+    target.yaml_implicit_resolvers = {}
     for kind, pattern, first in CORE_SCHEMA:
         target.add_implicit_resolver(_TAG + kind, re.compile(rf"(?:{pattern})\Z"), first)
     return target
@@ -82,15 +84,13 @@ def implicit_resolvers(target: Any) -> Any:
 class PlainLoader(yaml.SafeLoader):
     """PyYAML's safe loader, of which only the parsing is used: nothing is constructed from a tag."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Return the next node. Raises YAMLProblem where it lies too deep."""
+        """Return the next node. Raises DocumentError where it lies too deep."""
         self.depth += 1
         if self.depth > DEEPEST:
-            raise YAMLProblem(f"nested more than {DEEPEST} deep", _mark(self.peek_event().start_mark))
+            raise DocumentError(f"nested more than {DEEPEST} deep", _mark(self.peek_event().start_mark))
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -100,16 +100,16 @@ def read_document(text: str) -> Document:
     """Return the data of one YAML document with its places; an empty text holds None.
 
     Raises:
-        YAMLProblem: broken YAML, a tag that makes objects, a repeated key, or too much nesting or repetition.
+        DocumentError: broken YAML, a tag that makes objects, a repeated key, too much nesting or repetition.
     """
     try:
         loader = PlainLoader(text)
         root = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise YAMLProblem(_plainly(error), _mark(error.problem_mark or error.context_mark)) from error
+        raise DocumentError(_plainly(error), _mark(error.problem_mark or error.context_mark)) from error
     except yaml.reader.ReaderError as error:
-        raise YAMLProblem(
-            f"the character {error.character!r} is not allowed in YAML", _mark_at(text, error.position)
+        raise DocumentError(
+            f"the character U+{error.character:04X} is not allowed in YAML", _mark_at(text, error.position)
         ) from error
     document = Document()
     if root is not None:
@@ -129,7 +129,7 @@ class _Reader:
         self.values_read += 1
         # Anchors that stand for anchors multiply, or never end where one holds itself.
         if self.values_read > MOST_VALUES or len(location) > DEEPEST:
-            raise YAMLProblem("anchors (&) and aliases (*) unfold to too much; write the values out", mark)
+            raise DocumentError("anchors (&) and aliases (*) unfold to too much; write the values out", mark)
         self.document.values[location] = mark
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return {key: self.read(value, (*location, key)) for key, value in self.entries(node, location)}
@@ -142,11 +142,11 @@ class _Reader:
         for key_node, value in node.value:
             mark = _mark(key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in _CONVERSIONS:
-                raise YAMLProblem("a key must be plain text", mark)
+                raise DocumentError("a key must be plain text", mark)
             key = key_node.value
             if key in seen:
                 message = f"the key '{key}' stands twice, first in line {seen[key].line}; keep one"
-                raise YAMLProblem(message, mark)
+                raise DocumentError(message, mark)
             seen[key] = self.document.keys[(*location, key)] = mark
             yield key, value
 
@@ -155,12 +155,12 @@ def _scalar(node: Any, mark: Mark) -> Any:
     tag = node.tag
     if not isinstance(node, yaml.ScalarNode) or tag not in _CONVERSIONS:
         written = tag.replace(_TAG, "!!")
-        raise YAMLProblem(f"the tag {written} is not allowed; write plain values only", mark)
+        raise DocumentError(f"the tag {written} is not allowed; write plain values only", mark)
     try:
         return _CONVERSIONS[tag](node.value)
     except (ValueError, KeyError) as error:
         shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}…"  # noqa: PLR2004 (enough to know it by)
-        raise YAMLProblem(f"{shown!r} cannot be read as {tag.removeprefix(_TAG)}", mark) from error
+        raise DocumentError(f"{shown!r} cannot be read as {tag.removeprefix(_TAG)}", mark) from error
 
 
 def _plainly(error: yaml.MarkedYAMLError) -> str:

@@ -89,7 +89,7 @@ class Accountant:
     def rows(self, outcome: str) -> list[Cost]:
         """Return the rows of all attempts."""
         self._mark()
-        return self._earlier + [self._row(phase, outcome) for phase in sorted(self._seconds) or ["train"]]
+        return self._earlier + [self._row(phase, outcome) for phase in sorted(self._seconds) or ["data"]]
 
     def _row(self, phase: str, outcome: str) -> Cost:
         return Cost(
@@ -97,10 +97,10 @@ class Accountant:
             attempt=self.attempt,
             phase=phase,
             outcome=outcome,
-            seconds=self._seconds[phase],
+            seconds=self._seconds.get(phase, 0.0),
             device_kind=self._device_kind,
             device_count=self._device_count,
-            images=self._images[phase],
+            images=self._images.get(phase, 0),
             flops=self._flops.get(phase),
             joules=None,
             peak_memory_bytes=peak_memory_bytes(self._device),

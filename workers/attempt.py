@@ -159,7 +159,7 @@ class Attempt:
 
     def _evaluate(self, model: VAE, data: ResidentData) -> dict[str, StoredFile]:
         evaluation = self.context.evaluation
-        images = data.split(evaluation.split)
+        images = data.split(evaluation.split).first(evaluation.limit)
         with self.accountant.phase("compile"):
             flops = forward_flops_per_image(model, self.trial.dataset.shape)
         with self.accountant.phase("evaluate"):

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def training_betas(method: Method, examples: int, generator: torch.Generator) -> torch.Tensor:
     """Return the β of each example of a training batch, (B, 1): drawn for an MR-VAE, the one β for a β-VAE."""
     if isinstance(method, MultiRateVAE):
-        return sample_log_uniform_beta(
-            examples, method.beta_low, method.beta_high, generator, generator.device
-        )
+        return sample_log_uniform_beta(examples, method.beta_low, method.beta_high, generator, generator.device)
     return torch.full((examples, 1), method.beta, device=generator.device)
 
 

@@ -16,9 +16,7 @@ def choose_device(gpus: float) -> torch.device:
     if gpus == 0:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise RuntimeError(
-            "the trial was given a GPU but torch sees none; set resources.gpus to 0 or check the driver"
-        )
+        raise RuntimeError("the trial was given a GPU but torch sees none; set resources.gpus to 0 or check the driver")
     return torch.device("cuda", 0)
 
 

@@ -54,9 +54,7 @@ def measure(
     return points
 
 
-def draw_pictures(
-    trial: Trial, model: VAE, images: Images, evaluation: Evaluation, device: torch.device
-) -> bytes:
+def draw_pictures(trial: Trial, model: VAE, images: Images, evaluation: Evaluation, device: torch.device) -> bytes:
     """Return an .npz file: `betas` (K,), `originals` (n, C, H, W), `reconstructions` and `samples` (K, n, C, H, W).
 
     Images are uint8. Reconstructions and samples use the same latent noise at every β and in every trial.

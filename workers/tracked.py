@@ -55,9 +55,7 @@ class TrackedSweep:
     def __post_init__(self) -> None:
         names = [path.name for path in self.files]
         if len(set(names)) < len(names):
-            raise ValueError(
-                f"sweep {self.name}: artifacts need different file names, got {', '.join(names)}"
-            )
+            raise ValueError(f"sweep {self.name}: artifacts need different file names, got {', '.join(names)}")
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -185,25 +185,25 @@ class _MLflowServer:
         for condition in _conditions(trial_ids):
             for run in self._search(condition):
                 by_trial[run.tags.get(TRIAL_TAG)].append(run)
-        return {trial_id: run for trial_id in trial_ids if (run := first_run(by_trial[trial_id]))}
+        return {trial_id: first for trial_id in trial_ids if (first := first_run(by_trial[trial_id]))}
 
     def create(self, name: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
-        created = self._call(
-            self._client.create_run,
-            self._experiment_id,
-            start_time=started_ms,
-            tags=_tags(tags),
-            run_name=name[:_KEY_LENGTH],
-        )
-        return _to_run(created)
+        run_name = name[:_KEY_LENGTH]
+        return _to_run(self._call(self._client.create_run, self._experiment_id, started_ms, _tags(tags), run_name))
 
-    def label(self, run: Run, tags: Mapping[str, str], parameters: Mapping[str, str]) -> None:
-        from mlflow.entities import Param, RunTag  # noqa: PLC0415 (its import takes seconds)
+    def log(self, run: Run, tags: Mapping[str, str], parameters: Mapping[str, str], entries: Sequence[Entry]) -> None:
+        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415 (its import takes seconds)
 
         changed = [RunTag(key, value) for key, value in _tags(tags).items() if run.tags.get(key) != value]
         values = {_key(name): str(value)[:_PARAMETER_LENGTH] for name, value in parameters.items()}
         missing = [Param(key, value) for key, value in values.items() if key not in run.parameters]
-        self._call(self._client.log_batch, run.run_id, params=missing, tags=changed)
+        metrics = [
+            Metric(_key(name), value, entry.timestamp_ms, entry.step)
+            for entry in entries
+            for name, value in entry.metrics
+        ]
+        # The client cuts this into batches of the sizes that MLflow takes.
+        self._call(self._client.log_batch, run.run_id, metrics=metrics, params=missing, tags=changed)
 
     def settle(self, run: Run, name: str, status: str, ended_ms: int | None) -> None:
         if run.name != name[:_KEY_LENGTH]:
@@ -213,17 +213,6 @@ class _MLflowServer:
                 self._call(self._client.set_terminated, run.run_id, status, ended_ms)
         elif run.status != status:
             self._call(self._client.update_run, run.run_id, status=status)
-
-    def send(self, run: Run, entries: Sequence[Entry]) -> None:
-        from mlflow.entities import Metric  # noqa: PLC0415 (its import takes seconds)
-
-        metrics = [
-            Metric(_key(name), value, entry.timestamp_ms, entry.step)
-            for entry in entries
-            for name, value in entry.metrics
-        ]
-        # The client cuts this into batches of the size that MLflow takes.
-        self._call(self._client.log_batch, run.run_id, metrics=metrics)
 
     def logged_steps(self, run: Run, name: str) -> set[int]:
         return {metric.step for metric in self._call(self._client.get_metric_history, run.run_id, _key(name))}
@@ -301,7 +290,7 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
 def _key(name: str) -> str:
     """Return the name as MLflow allows one; a changed name carries a hash, so that no two become the same."""
     allowed = re.sub(r"[^/\w.\- :]", "_", name)
-    if allowed == name == posixpath.normpath(name).lstrip("/.") and len(name) <= _KEY_LENGTH:
+    if name and allowed == name == posixpath.normpath(name).lstrip("/.") and len(name) <= _KEY_LENGTH:
         return name
     readable = posixpath.normpath(allowed).lstrip("/.")[: _KEY_LENGTH - 9].rstrip("/")
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -57,14 +57,14 @@ class Server(Protocol):
     def create(self, name: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
         """Create a run."""
 
-    def label(self, run: Run, tags: Mapping[str, str], parameters: Mapping[str, str]) -> None:
-        """Set the tags that differ and the parameters that are missing; a parameter never changes."""
+    def log(self, run: Run, tags: Mapping[str, str], parameters: Mapping[str, str], entries: Sequence[Entry]) -> None:
+        """Set the tags that differ and the parameters that are missing, and log the metrics.
+
+        A parameter never changes; a metric that the run already has at the same time and step is ignored.
+        """
 
     def settle(self, run: Run, name: str, status: str, ended_ms: int | None) -> None:
         """Set the name, the status and, for an ended run, when it ended."""
-
-    def send(self, run: Run, entries: Sequence[Entry]) -> None:
-        """Log metrics; what the run already has at the same time and step is ignored."""
 
     def logged_steps(self, run: Run, name: str) -> set[int]:
         """Return the steps at which the run has a metric."""
@@ -115,16 +115,14 @@ class Pass:
         tags = {**self._sweep.tags, KIND_TAG: "sweep", SWEEP_TAG: self._sweep.name}
         same_name = [run for run in parents if run.tags.get(SWEEP_TAG) == self._sweep.name]
         parent = first_run(same_name) or self._create(self._sweep.name, tags, self._sweep.started_ms)
-        self._server.label(parent, tags, {})
+        self._server.log(parent, tags, {}, [])
         self._parent_ids.add(parent.run_id)
         self._state.sweeps[self._sweep.name] = parent.run_id
         return parent
 
     def _is_same_server(self, experiment_id: str) -> bool:
         # A database that was made anew lacks the parents; one restored from an old copy lacks the newest run.
-        if self._state.experiment_id != experiment_id or not self._parent_ids.issuperset(
-            self._state.sweeps.values()
-        ):
+        if self._state.experiment_id != experiment_id or not self._parent_ids.issuperset(self._state.sweeps.values()):
             return False
         newest = [forwarded.run_id for forwarded in self._state.trials.values()][-1:]
         return len(self._server.runs(newest)) == len(newest)
@@ -157,12 +155,13 @@ class Pass:
             self._rejected.append(f"trial {trial.trial_id[:12]} ({trial.run_name}): {refusal}")
 
     def _forward(self, trial: TrackedTrial, run: Run | None, parent: Run) -> None:
-        identity = {TRIAL_TAG: trial.trial_id, KIND_TAG: "trial", PARENT_TAG: parent.run_id}
-        if run is None:
-            run = self._create(trial.run_name, identity, trial.started_ms)
         log = log_id(trial.log_path)
-        self._server.label(run, self._tags(trial, run, identity, log), trial.parameters)
-        offset = self._send_metrics(trial, run, log)
+        tags = self._tags(trial, run.tags if run else {}, parent, log)
+        if run is None:
+            run = self._create(trial.run_name, tags, trial.started_ms)
+        entries, offset = self._news(trial, run, log)
+        self._server.log(run, tags, trial.parameters, entries)
+        self._metrics_sent += sum(len(entry.metrics) for entry in entries)
         self._server.settle(run, trial.run_name, STATUSES[trial.state], trial.ended_ms)
         known = self._state.trials.get(trial.trial_id)
         sweeps = known.sweeps if known and known.run_id == run.run_id else ()
@@ -170,28 +169,24 @@ class Pass:
             run.run_id, log, offset, trial.facts, tuple(sorted({*sweeps, self._sweep.name}))
         )
 
-    def _tags(
-        self, trial: TrackedTrial, run: Run, identity: Mapping[str, str], log: str | None
-    ) -> dict[str, str]:
-        tags = {**trial.tags, **identity, f"{SWEEP_TAG}.{self._sweep.name}": "1"}
-        if run.tags.get(PARENT_TAG) in self._parent_ids:
-            del tags[PARENT_TAG]  # a trial of two sweeps stays with the first
-        if log is not None and LOG_TAG not in run.tags:
+    def _tags(self, trial: TrackedTrial, present: Mapping[str, str], parent: Run, log: str | None) -> dict[str, str]:
+        tags = {**trial.tags, TRIAL_TAG: trial.trial_id, KIND_TAG: "trial"}
+        tags[f"{SWEEP_TAG}.{self._sweep.name}"] = "1"
+        if present.get(PARENT_TAG) not in self._parent_ids:  # a trial of two sweeps stays with the first
+            tags[PARENT_TAG] = parent.run_id
+        if log is not None and LOG_TAG not in present:
             tags[LOG_TAG] = log
-        if trial.message or MESSAGE_TAG in run.tags:
+        if trial.message or MESSAGE_TAG in present:
             tags[MESSAGE_TAG] = trial.message
         return tags
 
-    def _send_metrics(self, trial: TrackedTrial, run: Run, log: str | None) -> int:
+    def _news(self, trial: TrackedTrial, run: Run, log: str | None) -> tuple[list[Entry], int]:
         known = self._state.trials.get(trial.trial_id)
         goes_on = known is not None and (known.run_id, known.log) == (run.run_id, log)
         entries, offset = read_entries(trial.log_path, known.offset if known and goes_on else 0)
         if run.tags.get(LOG_TAG, log) != log:
             entries = self._unseen(run, entries)
-        if entries:
-            self._server.send(run, entries)
-            self._metrics_sent += sum(len(entry.metrics) for entry in entries)
-        return offset
+        return entries, offset
 
     def _unseen(self, run: Run, entries: list[Entry]) -> list[Entry]:
         # The run was fed from another log: the trial was trained twice, in two stores or after its files were

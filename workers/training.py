@@ -71,9 +71,7 @@ class TrainingState:
         self.data = data
         self.layout = torch.channels_last if trial.training.channels_last else torch.contiguous_format
         self.model = build_model(trial).to(device, memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack this form
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=trial.training.learning_rate, fused=True
-        )
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=trial.training.learning_rate, fused=True)
         self.sampler = EpochSampler(len(data), trial.training.batch_size, trial.seed)
         self.losses = _LossCheck(device)
         self.step = 0
@@ -106,19 +104,16 @@ class TrainingState:
         x = self.data.batch(indices.to(self.device), random).to(memory_format=self.layout)
         betas = training_betas(self.trial.method, len(x), random)
         noise = [
-            torch.randn(len(x), *shape, generator=random, device=self.device)
-            for shape in self.model.latent_shapes
+            torch.randn(len(x), *shape, generator=random, device=self.device) for shape in self.model.latent_shapes
         ]
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             evidence = self.model(x, condition_on(self.trial.method, betas), noise)
         loss = OBJECTIVES[self.trial.objective.name](evidence, betas * beta_weight(self.trial, self.epoch))
         self.optimiser.zero_grad(set_to_none=True)
-        loss.mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss.mean().backward()
         self.optimiser.step()
-        self._sums += (
-            torch.stack([loss.sum(), evidence.distortion.sum(), evidence.rates.sum()]).detach().double()
-        )
+        self._sums += torch.stack([loss.sum(), evidence.distortion.sum(), evidence.rates.sum()]).detach().double()
         self.losses.add(self.step, betas, loss.detach())
         self.step += 1
 
@@ -187,9 +182,7 @@ class TrainingState:
             # In the parameter's own memory layout, as they were: safetensors only keeps the default one.
             restored = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor.clone()
             state.setdefault(int(index), {})[moment] = restored
-        self.optimiser.load_state_dict(
-            {"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]}
-        )
+        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
 
     def _check_weights(self) -> None:
         for name, parameter in self.model.named_parameters():

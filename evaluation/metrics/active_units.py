@@ -53,7 +53,7 @@ class ActiveUnits:
         )
 
     def variances(self) -> Float64:
-        """Return the unbiased variance of each unit's posterior mean, (d,). Raises ValueError below 2 examples."""
+        """Return the unbiased variance of each posterior mean, (d,). Raises ValueError below 2 examples."""
         if self.examples < 2:  # noqa: PLR2004 (a variance needs two)
             raise ValueError(f"the variance of posterior means needs 2 examples; there are {self.examples}")
         return self.squared_deviations / (self.examples - 1)

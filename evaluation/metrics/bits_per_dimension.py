@@ -4,7 +4,7 @@ import math
 
 
 def bits_per_dimension(distortion_nats: float, rate_nats: float, dimensions: int) -> float:
-    """Return (distortion + rate) / (dimensions · ln 2): the bits a lossless code of the ELBO's length would take.
+    """Return (distortion + rate) / (dimensions · ln 2): the bits a value takes in a code as long as the ELBO.
 
     `dimensions` is the number of values in one example (pixels × channels). It means something only where the
     distortion is a negative log-likelihood in nats. Raises ValueError where `dimensions` is below 1.

@@ -28,9 +28,7 @@ def chart_data(sweep: SweepRecord, summary: ReportSummary) -> dict[str, Any]:
         "series": [{"name": one.name, "multirate": one.method == "mr-vae"} for one in summary.series],
         "planes": [_plane(unit, [one.name for one in summary.series], sweep.trials) for unit in units],
         "rates": summary.scale.rates,
-        "compute": [
-            _bar(one.name, piece) for one in summary.series for piece in one.spent if piece.device_seconds > 0
-        ],
+        "compute": [_bar(one.name, piece) for one in summary.series for piece in one.spent if piece.device_seconds > 0],
         "history": [_history(trial) for trial in sweep.trials if trial.history],
         "pictures": picture_data(sweep.trials),
     }

@@ -1,4 +1,4 @@
-"""One MR-VAE run against the sweep of β-VAEs of the same seed: compute, distortion, and the overhead of a step."""
+"""One MR-VAE run against the sweep of β-VAEs of its seed: compute, distortion, overhead."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Comparison:
     """The headline's two series, and one number a seed of each kind.
 
     `times_cheaper` is the sweep's device-seconds over the single run's; `distortion_differences` the MR-VAE's
-    mean distortion less the sweep's. Each is empty with a reason where there is none. `sweeps` counts the β-VAE
-    series that `sweep` was chosen from: the one of least mean distortion. `differences_same_betas` are those of
-    the MR-VAE's points nearest the sweep's β alone, which interpolates both curves as coarsely. `time_overhead` and
-    `parameter_overhead` are fractions, of the time of a training image and of the parameters.
+    mean distortion less the sweep's. Each is empty with a reason where there is none. `sweeps` counts the
+    β-VAE series that `sweep` was chosen from: the one of least mean distortion. `differences_same_betas` are
+    those of the MR-VAE's points nearest the sweep's β alone, which interpolates both curves as coarsely.
+    `time_overhead` and `parameter_overhead` are fractions, of the time of a training image and of the
+    parameters.
     """
 
     single: str
@@ -52,7 +53,8 @@ def obstacle(trials: Sequence[TrialRecord], series: Sequence[Series]) -> str:
     unfinished = [trial for trial in trials if not trial.done]
     if unfinished:
         verb = "is" if len(unfinished) == 1 else "are"
-        return f"No comparison yet: {len(unfinished)} of {len(trials)} trials {verb} not done ({_states(unfinished)})."
+        share = f"{len(unfinished)} of {len(trials)} trials {verb} not done"
+        return f"No comparison yet: {share} ({_states(unfinished)})."
     return _one_sided(trials, series) or _unmatched_seeds(series)
 
 
@@ -86,11 +88,11 @@ def _states(trials: Sequence[TrialRecord]) -> str:
 
 
 def _one_sided(trials: Sequence[TrialRecord], series: Sequence[Series]) -> str:
-    methods = {one.method for one in series}
+    methods, number = {one.method for one in series}, counted(len(trials), "trial")
     if methods == {"beta-vae"}:
-        return f"Only β-VAEs were trained ({counted(len(trials), 'trial')}); a comparison takes an MR-VAE run too."
+        return f"Only β-VAEs were trained ({number}); a comparison takes an MR-VAE run too."
     if methods == {"mr-vae"}:
-        return f"Only MR-VAEs were trained ({counted(len(trials), 'trial')}); a comparison takes a sweep of β-VAEs too."
+        return f"Only MR-VAEs were trained ({number}); a comparison takes a sweep of β-VAEs too."
     return ""
 
 
@@ -99,8 +101,8 @@ def _unmatched_seeds(series: Sequence[Series]) -> str:
     for one in series:
         lacking = sorted(everywhere - {seed.seed for seed in one.seeds})
         if lacking:
-            named = listed([str(seed) for seed in lacking])
-            return f"No comparison yet: {one.name} lacks seed{'s' if len(lacking) > 1 else ''} {named}, which others have."
+            named = f"seed{'s' if len(lacking) > 1 else ''} {listed([str(seed) for seed in lacking])}"
+            return f"No comparison yet: {one.name} lacks {named}, which others have."
     return ""
 
 
@@ -127,9 +129,10 @@ def _ratios(
 
 def _differences(single: Series, sweep: Series, scale: Scale) -> tuple[tuple[float, ...], str]:
     pairs = list(zip(single.seeds, sweep.seeds, strict=True))
-    for seed in (seed for pair in pairs for seed in pair):
-        if seed.mean_distortion is None:
-            return (), seed.reason or scale.reason
+    reasons = [seed.reason for pair in pairs for seed in pair if seed.mean_distortion is None]
+    if reasons:
+        # What stands in the way of one curve explains more than that there is nothing to compare with.
+        return (), next((reason for reason in reasons if reason != scale.reason), reasons[0])
     return tuple(_less(one.mean_distortion, other.mean_distortion) for one, other in pairs), ""
 
 

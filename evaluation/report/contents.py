@@ -22,8 +22,8 @@ Method = Literal["mr-vae", "beta-vae"]
 class Pictures:
     """Images of one trained model at K values of β: n test images, their reconstructions, and n samples.
 
-    All uint8, (n, C, H, W) and (K, n, C, H, W) with C 1 or 3. All trials of a sweep show the same test images,
-    and samples come from the same latents, or they cannot be compared side by side.
+    All uint8, (n, C, H, W) and (K, n, C, H, W) with C 1 or 3. All trials of a sweep show the same test
+    images, and samples come from the same latents, or they cannot be compared side by side.
 
     Raises:
         ValueError: an array has another type or shape.
@@ -51,9 +51,9 @@ class Pictures:
 class TrialRecord:
     """One trial of the sweep and everything known of it.
 
-    `series` is the label of the curve it belongs to, such as "MR-VAE" or "β-VAE, constant". `betas` are the β it
-    is trained at, or the two ends of its range. `message` says why it failed. `settings` and `provenance` (git
-    commit, versions, device, host, threads) are flat and shown as they are.
+    `series` is the label of the curve it belongs to, such as "MR-VAE" or "β-VAE, constant". `betas` are the β
+    it is trained at, or the two ends of its range. `message` says why it failed. `settings` and `provenance`
+    (git commit, versions, device, host, threads) are flat and shown as they are.
     """
 
     trial_id: str
@@ -81,7 +81,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep and its trials. `created_at` is in seconds since 1970; `notes` are shown with what is missing."""
+    """A sweep and its trials. `created_at` is in seconds since 1970; `notes` stand with what is missing."""
 
     name: str
     description: str

@@ -20,6 +20,16 @@ UNITS = {
     ),
 }
 
+LOST = (
+    "Device time of attempts that failed, were killed or were interrupted, and of trials that are not done. "
+    "Training that a later attempt took over from a checkpoint is not lost: it counts with the result, by "
+    "its images."
+)
+FLOPS = (
+    "A multiply-add counts two, forward and backward; elementwise work, such as the gates, counts none, so "
+    "compare seconds too."
+)
+
 
 def measured_on(points: Sequence[Point]) -> str:
     """Return what the points were measured on, as one sentence; empty where there is no point."""
@@ -37,31 +47,28 @@ def definitions(summary: ReportSummary, points: Sequence[Point]) -> tuple[tuple[
     return (
         ("Rate", "KL(q(z|x) ‖ p(z)) in nats per example: how much the latents say about the example."),
         ("Distortion", UNITS.get(summary.scale.unit or "", "What the reconstruction lacks, per example.")),
-        ("β", "The weight on rate in the loss. A β-VAE is trained at one; an MR-VAE at all of a range at once."),
+        (
+            "β",
+            "The weight on rate in the loss. A β-VAE is trained at one, an MR-VAE at all of a range at once.",
+        ),
         ("ELBO", "−(distortion + rate): the evidence lower bound at β = 1."),
-        ("Device time", "Seconds × devices of all phases. Times of different device kinds are never added."),
-        ("Times cheaper", "Device time of the sweep’s trials over that of the one run, of the same seed, all phases."),
-        ("Lost", _LOST),
+        ("Device time", "Seconds × devices, all phases. Times of different device kinds are never added."),
+        ("Times cheaper", "Device time of the sweep’s trials over that of the one run of the same seed."),
+        ("Lost", LOST),
         ("Mean distortion", _mean_distortion(summary)),
         ("Hypervolume", _hypervolume(summary)),
         ("Active units", _active_units(points)),
-        ("FLOPs", "Multiply-adds count two, forward and backward; elementwise work, such as the gates, counts none."),
+        ("FLOPs", FLOPS),
         ("Ranges", "“a to b over n seeds” are the least and the largest seed, not a confidence interval."),
     )
 
 
-_LOST = (
-    "Device time of attempts that failed, were killed or were interrupted, and of trials that are not done. Training "
-    "that a later attempt took over from a checkpoint is not lost: it counts with the result, by its images."
-)
-
-
 def _mean_distortion(summary: ReportSummary) -> str:
     text = (
-        "The mean over the rates that all complete curves span of the monotone cubic interpolation (PCHIP) of each "
-        "curve’s lower envelope: the least distortion at no more than each rate. Lower is better. A curve of few "
-        "points is interpolated over wide gaps, which raises its mean; “at the sweep’s β alone” takes only the "
-        "points of the MR-VAE that are nearest the β of the sweep, so that both have the same gaps."
+        "The mean over the rates that all complete curves span of the monotone cubic interpolation (PCHIP) "
+        "of each curve’s lower envelope: the least distortion at no more than each rate. Lower is better. A "
+        "curve of few points is interpolated over wide gaps, which raises its mean; “at the sweep’s β alone” "
+        "takes only the points of the MR-VAE that are nearest the β of the sweep, so that both have the same gaps."
     )
     if summary.scale.rates is None:
         return text
@@ -75,8 +82,8 @@ def _hypervolume(summary: ReportSummary) -> str:
         rate, distortion = summary.scale.reference
         text += f", here rate {rate:g} and distortion {distortion:g}"
     return (
-        f"{text}. Larger is better. More points give a larger share for that alone, so it is also given “at the "
-        f"same β”: the points nearest the {len(summary.scale.betas)} β of the curve with the fewest."
+        f"{text}. Larger is better. More points give a larger share for that alone, so it is also given “at "
+        f"the same β”: the points nearest the {len(summary.scale.betas)} β of the curve with the fewest."
     )
 
 

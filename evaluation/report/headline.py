@@ -1,4 +1,4 @@
-"""The first sentence of a report, and its tiles: compute and quality together, never one without the other."""
+"""The first sentence of a report, and its tiles: compute and quality, never one without the other."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evaluation.report.series import mean_over_seeds
 from evaluation.report.wording import between, difference, significant, times
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Tile:
 
 
 def headline(comparison: Comparison, scale: Scale) -> str:
-    """Return the sentence that says what one run costs against the sweep, and what that does to distortion."""
+    """Return the sentence on what one run costs against the sweep, and what that does to distortion."""
     single = f"One {comparison.single} run"
     if comparison.compute_reason and comparison.distortion_reason:
         return (
@@ -32,11 +33,13 @@ def headline(comparison: Comparison, scale: Scale) -> str:
     if comparison.compute_reason:
         return (
             f"The compute of {single[0].lower()}{single[1:]} and {_sweep(comparison)} cannot be compared: "
-            f"{comparison.compute_reason}; its mean distortion is {_quality(comparison, scale)}{_one_seed(comparison)}."
+            f"{comparison.compute_reason}; the mean distortion of the one run is "
+            f"{_quality(comparison, scale)}{_one_seed(comparison)}."
         )
     costs = f"{single} costs {_compute(comparison)} {_sweep(comparison)}"
     if comparison.distortion_reason:
-        return f"{costs}{_one_seed(comparison)}; their distortion cannot be compared: {comparison.distortion_reason}."
+        reason = f"their distortion cannot be compared: {comparison.distortion_reason}"
+        return f"{costs}{_one_seed(comparison)}; {reason}."
     return f"{costs} and its mean distortion is {_quality(comparison, scale)}{_one_seed(comparison)}."
 
 
@@ -51,10 +54,11 @@ def tiles(comparison: Comparison, series: tuple[Series, ...], scale: Scale) -> t
 
 
 def _sweep(comparison: Comparison) -> str:
-    models = between(comparison.models, 1) if len(comparison.models) > 1 else str(comparison.models[0])
-    noun = "β-VAE" if comparison.models == (1,) else "β-VAEs"
     chosen = f" ({comparison.sweep}, the best of {comparison.sweeps} series)" if comparison.sweeps > 1 else ""
-    return f"the sweep of {models} {noun}{chosen}"
+    if comparison.models == (1,):
+        return f"one β-VAE{chosen}"
+    models = between(comparison.models, 1) if len(comparison.models) > 1 else str(comparison.models[0])
+    return f"the sweep of {models} β-VAEs{chosen}"
 
 
 def _compute(comparison: Comparison) -> str:
@@ -129,7 +133,7 @@ def _distortion_tile(comparison: Comparison, scale: Scale) -> Tile:
 
 def _overhead_tile(comparison: Comparison) -> Tile:
     if comparison.time_overhead is None:
-        value, text = "–", "training time per image: not on record for both"
+        value, text = "–", f"training time per image: {comparison.compute_reason or 'not on record for both'}"
     else:
         value, text = _percent(comparison.time_overhead), "training time per image over a β-VAE’s"
     if comparison.parameter_overhead is not None:
@@ -144,8 +148,8 @@ def _percent(fraction: float) -> str:
 
 def _hypervolume_tile(comparison: Comparison, series: tuple[Series, ...], scale: Scale) -> Tile:
     single, sweep = (next(one for one in series if one.name == name) for name in (comparison.single, comparison.sweep))
-    whole = [one.mean([seed.hypervolume for seed in one.seeds]) for one in (single, sweep)]
-    equal = [one.mean([seed.hypervolume_same_betas for seed in one.seeds]) for one in (single, sweep)]
+    whole = [mean_over_seeds([seed.hypervolume for seed in one.seeds]) for one in (single, sweep)]
+    equal = [mean_over_seeds([seed.hypervolume_same_betas for seed in one.seeds]) for one in (single, sweep)]
     if None in whole or None in equal or scale.reference is None:
         return Tile("–", f"hypervolume: {comparison.distortion_reason or 'not defined here'}")
     return Tile(

@@ -27,8 +27,8 @@ FOLDER = Path(__file__).parent
 def render_html(sweep: SweepRecord, summary: ReportSummary, downloads: Mapping[str, bytes]) -> str:
     """Return the report as one HTML page that loads nothing and works offline.
 
-    `downloads` are files by name that the page offers. Texts from outside are escaped; beyond that, the page's
-    content security policy runs no script but its own two, by their hash, and lets nothing be fetched.
+    `downloads` are files by name that the page offers. Texts from outside are escaped; beyond that, the
+    page's content security policy runs no script but its own two, by their hash, and lets nothing be fetched.
     """
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     scripts = (_plotly(), (FOLDER / "report.js").read_text(encoding="utf-8"))
@@ -85,6 +85,6 @@ def _policy(scripts: tuple[str, ...]) -> str:
 @cache
 def _plotly() -> str:
     # plotly is large and wanted for the page alone.
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415
+    from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())

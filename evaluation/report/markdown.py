@@ -16,7 +16,7 @@ MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
 def render_markdown(sweep: SweepRecord, summary: ReportSummary) -> str:
-    """Return the report as Markdown: the sentence, the numbers and the tables of the HTML, without its charts."""
+    """Return the report as Markdown: the sentence, numbers and tables of the HTML, without its charts."""
     points = [point for trial in sweep.trials for point in trial.points]
     parts = [
         f"# {escape(sweep.name)}",

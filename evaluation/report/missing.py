@@ -10,6 +10,7 @@ from evaluation.report.wording import beta_range, beta_value, counted, significa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from evaluation.records import Point
     from evaluation.report.comparison import Comparison
     from evaluation.report.contents import SweepRecord, TrialRecord
     from evaluation.report.series import Scale
@@ -38,13 +39,16 @@ def describe(trial: TrialRecord) -> str:
 
 def _failures(trials: Sequence[TrialRecord]) -> list[str]:
     failed = [trial for trial in trials if trial.state == "failed"]
-    sentences = [
-        f"{describe(trial)} failed after {counted(trial.attempts, 'attempt')}: {trial.message or 'no message'}"
-        for trial in failed[:FAILURES_SHOWN]
-    ]
+    sentences = [_failure(trial) for trial in failed[:FAILURES_SHOWN]]
     if len(failed) > FAILURES_SHOWN:
-        sentences.append(f"{len(failed) - FAILURES_SHOWN} more trials failed; the table of trials has their messages.")
+        more = len(failed) - FAILURES_SHOWN
+        sentences.append(f"{counted(more, 'more trial')} failed; the table of trials has all messages.")
     return sentences
+
+
+def _failure(trial: TrialRecord) -> str:
+    attempts = counted(trial.attempts, "attempt")
+    return f"{describe(trial)} failed after {attempts}: {trial.message or 'no message'}"
 
 
 def _unfinished(trials: Sequence[TrialRecord]) -> list[str]:
@@ -52,31 +56,37 @@ def _unfinished(trials: Sequence[TrialRecord]) -> list[str]:
     if count == 0:
         return []
     verb = "is" if count == 1 else "are"
-    return [
-        f"{counted(count, 'trial')} {verb} still to finish: the same submit command again runs what is left "
-        "and nothing twice."
-    ]
+    how = "the same submit command again runs what is left and nothing twice"
+    return [f"{counted(count, 'trial')} {verb} still to finish: {how}."]
 
 
 def _not_finite(trials: Sequence[TrialRecord]) -> list[str]:
     return [
-        f"{describe(trial)}: rate {significant(point.rate_nats)} and distortion {significant(point.distortion)} "
-        f"at β {beta_value(point.beta)} are not finite; the point is left out of the curves."
+        f"{describe(trial)}: {_values(point)} are not finite; the point is left out of the curves."
         for trial in trials
         for point in trial.points
         if not is_finite(point)
     ]
 
 
+def _values(point: Point) -> str:
+    rate, distortion = significant(point.rate_nats), significant(point.distortion)
+    return f"rate {rate} and distortion {distortion} at β {beta_value(point.beta)}"
+
+
 def _not_measured(name: str, done: Sequence[TrialRecord]) -> list[str]:
-    command = f"“mrvae-orch evaluate {name}” adds them without training"
     lacking = {
         "operating points": [trial for trial in done if not trial.points],
         "active units": [trial for trial in done if any(point.active_units is None for point in trial.points)],
         "pictures": [trial for trial in done if trial.pictures is None],
     }
+    command = f"“mrvae-orch evaluate {name}” adds them without training"
     return [
-        f"{counted(len(trials), 'finished trial')} {'has' if len(trials) == 1 else 'have'} no {thing}; {command}."
+        f"{counted(len(trials), 'finished trial')} {_have(len(trials))} no {thing}; {command}."
         for thing, trials in lacking.items()
         if trials
     ]
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"

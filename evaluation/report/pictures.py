@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def picture_data(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
-    """Return what the page shows over β, for every seed: its test images, and each series' models by rising β."""
+    """Return what the page shows over β, for every seed: test images, and the models by rising β."""
     shown = [trial for trial in trials if trial.pictures is not None and trial.pictures.betas]
     return [
         {"seed": seed, **_of_seed([trial for trial in shown if trial.seed == seed])}
@@ -28,7 +28,7 @@ def picture_data(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
 def sprite(images: NDArray[np.uint8]) -> str:
     """Return images (rows, columns, C, H, W), uint8 with C 1 or 3, as one PNG in a data: URI."""
     # Pillow is wanted here alone; summaries and tables do without.
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     rows, columns, channels, height, width = images.shape
     pixels = images.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
@@ -52,7 +52,7 @@ def _of_seed(trials: Sequence[TrialRecord]) -> dict[str, Any]:
 
 
 def _of_series(name: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """Stack the models of one series, a multi-rate one at its K values of β or single ones, into one pair of sprites."""
+    """Stack what a series shows, one multi-rate model at many β or many models at one each."""
     pictures = [trial.pictures for trial in trials if trial.series == name and trial.pictures is not None]
     betas = np.array([beta for one in pictures for beta in one.betas])
     order = np.argsort(betas, kind="stable")

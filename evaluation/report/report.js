@@ -30,9 +30,10 @@ function axis(title, options = {}) {
   };
 }
 
-function layout(height, xaxis, yaxis, options = {}) {
+function layout(width, height, xaxis, yaxis, options = {}) {
   return {
-    height, xaxis, yaxis,
+    height, width, xaxis, yaxis,
+    autosize: false,
     margin: { l: 54, r: 12, t: 8, b: 44 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: 'system-ui, "DejaVu Sans", sans-serif', size: 12, color: colour("muted") },
@@ -45,14 +46,22 @@ function layout(height, xaxis, yaxis, options = {}) {
   };
 }
 
+// Plotly follows the window; a chart also changes its width with the columns of the page.
+const resizes = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.layout && Math.abs(target.layout.width - target.clientWidth) > 1) Plotly.relayout(target, { width: target.clientWidth });
+  }
+});
+
 function draw(target, traces, figure) {
   // Without a pointer that hovers the buttons would cover the legend for good.
   const hovers = matchMedia("(hover: hover)").matches;
   const config = {
     displayModeBar: hovers ? "hover" : false, 
-    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   };
   Plotly.react(target, traces, figure, config);
+  resizes.observe(target);
 }
 
 function seriesTrace(curve, seen, x, y) {
@@ -71,9 +80,9 @@ function planeTraces(plane) {
   const seen = new Set();
   const traces = plane.curves.map((curve) => ({
     ...seriesTrace(curve, seen, curve.rates, curve.distortions),
-    customdata: curve.betas.map((beta, index) => [short(beta), curve.seed, curve.elbos[index] ?? "–", curve.active_units[index] ?? "–"]),
+    customdata: curve.betas.map((beta, index) => [short(beta), curve.seed, curve.elbos[index]?.toPrecision(4) ?? "–", curve.active_units[index] ?? "–"]),
     hovertemplate: `<b>${plain(curve.series)}</b>, β %{customdata[0]}<br>rate %{x:.4g} nats<br>distortion %{y:.4g}<br>` +
-      "ELBO %{customdata[2]:.4g}<br>active units %{customdata[3]}<br>seed %{customdata[1]}<extra></extra>",
+      "ELBO %{customdata[2]}<br>active units %{customdata[3]}<br>seed %{customdata[1]}<extra></extra>",
   }));
   if (element("front").checked) {
     traces.push({
@@ -98,7 +107,7 @@ function drawPlanes() {
       x: logarithmic ? Math.log10(ends[1]) : ends[1], y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top",
       text: "rates compared", showarrow: false, font: { size: 11 }, xshift: -4,
     }] : [];
-    draw(target, planeTraces(plane), layout(470, x, axis(`distortion, ${plain(plane.unit)}`), { shapes: rules, annotations: notes }));
+    draw(target, planeTraces(plane), layout(target.clientWidth, 470, x, axis(`distortion, ${plain(plane.unit)}`), { shapes: rules, annotations: notes }));
   });
 }
 
@@ -112,6 +121,8 @@ function barLabel(row, devices) {
 }
 
 function drawCompute() {
+  const target = element("compute");
+  if (data.compute.length === 0) return;
   const devices = new Set(data.compute.map((row) => row.device));
   const labels = [...new Set(data.compute.map((row) => barLabel(row, devices)))];
   const total = (matches) => labels.map((label) => data.compute
@@ -135,7 +146,7 @@ function drawCompute() {
   }));
   const y = axis("", { autorange: "reversed", tickfont: { color: colour("text") } });
   const x = axis(`device time, ${unit}`, { range: [0, 1.2 * Math.max(0, ...total(() => true)) / divisor || 1], tickformat: "~r" });
-  draw(element("compute"), traces, layout(104 + 44 * Math.max(labels.length, 1), x, y, {
+  draw(target, traces, layout(target.clientWidth, 104 + 44 * labels.length, x, y, {
     barmode: "stack", annotations: notes, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { color: colour("text") } },
   }));
 }
@@ -149,7 +160,7 @@ function drawActiveUnits() {
     ...seriesTrace(curve, seen, curve.betas, curve.active_units),
     hovertemplate: `<b>${plain(curve.series)}</b>, β %{x:.3g}<br>%{y} active units<br>seed ${curve.seed}<extra></extra>`,
   }));
-  draw(target, traces, layout(250, axis("β", { type: "log", dtick: 1 }), axis("units", { rangemode: "tozero" }), { showlegend: false }));
+  draw(target, traces, layout(target.clientWidth, 250, axis("β", { type: "log", dtick: 1 }), axis("units", { rangemode: "tozero" }), { showlegend: false }));
 }
 
 function drawHistory() {
@@ -169,7 +180,8 @@ function drawHistory() {
       hovertemplate: `<b>${plain(trial.series)}</b>, β ${betas}<br>epoch %{x}: %{y:.4g}<br>seed ${trial.seed}<extra></extra>`,
     };
   });
-  draw(element("history"), traces, layout(300, axis("epoch"), axis(choice.selectedOptions[0].textContent)));
+  const target = element("history");
+  draw(target, traces, layout(target.clientWidth, 300, axis("epoch"), axis(choice.selectedOptions[0].textContent)));
 }
 
 // Pictures: a sprite holds one row a β and one column an image; a strip shows one row of it.
@@ -218,16 +230,20 @@ function nearest(betas, beta) {
 }
 
 async function showSeed(shown) {
+  const sprites = [shown.originals, ...shown.series.flatMap((one) => [one.reconstructions, one.samples])];
+  const images = new Map(await Promise.all(sprites.map(async (address) => [address, await decoded(address)])));
+  // Another seed may have been chosen while the images were decoded.
+  if (data.pictures[element("seed").selectedIndex] !== shown) return;
   const slider = element("beta");
   const parents = { reconstructions: element("reconstructions"), samples: element("samples") };
   Object.values(parents).forEach((parent) => parent.replaceChildren());
   const originals = strip(parents.reconstructions, "test images");
   originals.canvas.setAttribute("aria-label", "test images");
-  paint(originals.canvas, await decoded(shown.originals), 0, shown);
+  paint(originals.canvas, images.get(shown.originals), 0, shown);
   const strips = [];
   for (const kind of ["reconstructions", "samples"]) {
     for (const one of shown.series) {
-      strips.push({ ...strip(parents[kind], one.name), betas: one.betas, image: await decoded(one[kind]) });
+      strips.push({ ...strip(parents[kind], one.name), betas: one.betas, image: images.get(one[kind]) });
     }
   }
   const multirate = shown.series.filter((one) => styles.get(one.name).multirate);
@@ -283,7 +299,8 @@ element("front").onchange = drawPlanes;
 element("logarithmic").onchange = drawPlanes;
 element("history-curve").onchange = drawHistory;
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
-for (const controls of document.querySelectorAll("[data-needs=points]")) controls.hidden = data.planes.length === 0;
+for (const part of document.querySelectorAll("[data-needs]")) part.hidden = data[part.dataset.needs].length === 0;
+for (const part of document.querySelectorAll("[data-lacks]")) part.hidden = data[part.dataset.lacks].length > 0;
 // A link to a folded part unfolds it.
 const unfold = () => { if (location.hash) document.getElementById(location.hash.slice(1))?.setAttribute("open", ""); };
 addEventListener("hashchange", unfold);

@@ -76,15 +76,10 @@ class Series:
         """What all seeds spent."""
         return compute.total(piece for seed in self.seeds for piece in seed.spent)
 
-    def mean(self, values: Sequence[float | None]) -> float | None:
-        """Return the mean over the seeds, None where one of them has no value."""
-        known = [value for value in values if value is not None]
-        return math.fsum(known) / len(known) if known and len(known) == len(values) else None
-
     @property
     def mean_distortion(self) -> float | None:
         """Mean over the seeds of the mean distortion, None where one has none."""
-        return self.mean([seed.mean_distortion for seed in self.seeds])
+        return mean_over_seeds([seed.mean_distortion for seed in self.seeds])
 
 
 @dataclass(frozen=True)
@@ -101,6 +96,12 @@ class Scale:
     reference: tuple[float, float] | None = None
     betas: tuple[float, ...] = ()
     reason: str = ""
+
+
+def mean_over_seeds(values: Sequence[float | None]) -> float | None:
+    """Return the mean of one value a seed, None where one of them is missing."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def run_of(trial: TrialRecord) -> compute.Run:
@@ -163,12 +164,16 @@ def _explained(series: Series, reason: str) -> Series:
 
 
 def _measured(series: tuple[Series, ...], unit: str | None) -> tuple[tuple[Series, ...], Scale]:
-    whole = [seed for one in series for seed in one.seeds if seed.complete and len(curves.lower_envelope(seed.pairs)) > 1]
+    whole = [
+        seed for one in series for seed in one.seeds if seed.complete and len(curves.lower_envelope(seed.pairs)) > 1
+    ]
     common = curves.common_means([seed.pairs for seed in whole])
+    if sum(any(seed in whole for seed in one.seeds) for one in series) < min(2, len(series)):
+        common = curves.CommonMeans(None, (), "fewer than two methods have a complete curve")
     scale = Scale(
         unit=unit,
         rates=common.interval,
-        reference=_reference([pair for seed in whole for pair in seed.pairs]),
+        reference=_reference([pair for seed in whole for pair in seed.pairs]) if common.means else None,
         betas=_fewest_betas(whole),
         reason=common.reason,
     )
@@ -192,7 +197,9 @@ def _reference(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | No
 def _round_up(value: float) -> float:
     """Return the next number of two significant digits, so that the reference point can be stated exactly."""
     exponent = math.floor(math.log10(value)) - 1
-    return float(f"{math.ceil(value / 10.0**exponent)}e{exponent}")
+    # 1.1 × 90 is a little more than 99.
+    digits = math.ceil(round(value / 10.0**exponent, 9))
+    return float(f"{digits}e{exponent}")
 
 
 def _summary(seed: SeedCurve, scale: Scale) -> SeedCurve:
@@ -212,7 +219,8 @@ def _no_summary(seed: SeedCurve) -> str:
     if not seed.complete:
         return f"{seed.done} of {counted(seed.trials, 'trial')} done"
     if len(curves.lower_envelope(seed.pairs)) < 2:  # noqa: PLR2004 (a curve has two ends)
-        return f"{counted(len(seed.points), 'point')}; a curve takes two different rates"
+        verb = "is" if len(seed.points) == 1 else "are"
+        return f"{counted(len(seed.points), 'point')} without two different rates {verb} no curve"
     return ""
 
 

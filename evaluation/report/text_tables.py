@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation import compute
 from evaluation.report.series import run_of
-from evaluation.report.wording import beta_range, beta_value, between, duration, significant
+from evaluation.report.wording import beta_range, beta_value, between, counted, duration, significant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -143,7 +143,7 @@ def _cell(content: str | Cell) -> Cell:
 def _values(values: Counter[str]) -> str:
     if len(values) == 1:
         return next(iter(values))
-    return "; ".join(f"{value} ({count} trials)" for value, count in values.most_common())
+    return "; ".join(f"{value} ({counted(count, 'trial')})" for value, count in values.most_common())
 
 
 def _trials(series: Series) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.report import tables
@@ -11,8 +12,6 @@ from evaluation.report.markdown import render_markdown
 from evaluation.report.summary import summarise
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from evaluation.report.contents import SweepRecord
 
 
@@ -64,8 +63,8 @@ def _replace(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         # mkstemp makes files for the owner alone; a report is for others too.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise

@@ -48,8 +48,14 @@ def show_plan(spec: SweepSpec, store: Store, out: Console) -> None:
     """Print the plan of a spec as a table."""
     planned, ledger, estimates = _examine(spec, store)
     table = Table(box=None, header_style="bold")
-    for column, justify in (("trial", "left"), ("curve", "left"), ("β", "left"), ("seed", "right"), ("state", "left"),
-                            ("device time", "right")):
+    for column, justify in (
+        ("trial", "left"),
+        ("curve", "left"),
+        ("β", "left"),
+        ("seed", "right"),
+        ("state", "left"),
+        ("device time", "right"),
+    ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]  # rich wants the literal
     from orchestrator.progress import duration
 
@@ -65,14 +71,13 @@ def show_plan(spec: SweepSpec, store: Store, out: Console) -> None:
 
 
 def _examine(spec: SweepSpec, store: Store) -> tuple[Plan, Mapping[str, TrialStatus], Mapping[str, Estimate]]:
-    from orchestrator.estimate import estimate_all
     from orchestrator.ledger import read_ledger
-    from orchestrator.observations import read_observations
+    from orchestrator.observations import estimate_trials
     from orchestrator.plan import plan
 
     planned = plan(spec)
     ledger = read_ledger(store, planned.trials)
-    return planned, ledger, estimate_all(planned.trials, read_observations(store, planned.trials, ledger))
+    return planned, ledger, estimate_trials(store, planned.trials, ledger)
 
 
 def _total(planned: Plan, ledger: Mapping[str, TrialStatus], estimates: Mapping[str, Estimate]) -> str:

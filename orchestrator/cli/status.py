@@ -52,7 +52,9 @@ def _show_all(store: Store, *, as_json: bool) -> None:
         sweep = load_sweep(store, name)
         counts[name] = count_states(read_ledger(store, sweep.plan.trials).values())
     if as_json:
-        click.echo(json.dumps({"sweeps": [{"sweep": name, "counts": entry} for name, entry in counts.items()]}, indent=1))
+        click.echo(
+            json.dumps({"sweeps": [{"sweep": name, "counts": entry} for name, entry in counts.items()]}, indent=1)
+        )
         return
     if not counts:
         click.echo(f"No sweep was submitted to the store {store.root} yet.")

@@ -26,7 +26,9 @@ def command(store: Store, port: int) -> None:
 
     database = database_of(store)
     if not database.exists():
-        raise UserError(f"{database} is not there: nothing was forwarded to MLflow in this store yet; run mrvae-orch sync")
+        raise UserError(
+            f"{database} is not there: nothing was forwarded to MLflow in this store yet; run mrvae-orch sync"
+        )
     click.echo(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)")
     arguments = ["--backend-store-uri", f"sqlite:///{database}", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "mlflow", "ui", *arguments])  # noqa: S606 (no shell is wanted)

@@ -21,12 +21,11 @@ class DataError(Exception):
 class Dataset:
     """The frozen preparation of one dataset; subclasses add their options and are listed in the registry.
 
-    `train_limit` and `test_limit` keep only so many examples (the first ones; 0 keeps all), for small runs.
+    `train_limit` keeps only so many training examples (the first ones; 0 keeps all), for small runs.
     """
 
     binarise: str = "none"
     train_limit: int = 0
-    test_limit: int = 0
 
     name: ClassVar[str]
     shape: ClassVar[tuple[int, int, int]]
@@ -38,9 +37,8 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.binarise not in BINARISATIONS:
             raise ValueError(f"binarise is {self.binarise!r}; choose one of {', '.join(BINARISATIONS)}")
-        for field in ("train_limit", "test_limit"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} is {getattr(self, field)}; it must be 0 (all) or more")
+        if self.train_limit < 0:
+            raise ValueError(f"train_limit is {self.train_limit}; it must be 0 (all) or more")
 
     @property
     def is_binary(self) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from workers.data.dataset import Dataset
@@ -36,6 +38,11 @@ class Images:
         x = self.pixels[indices].to(torch.float32).div_(255)
         return torch.bernoulli(x, generator=generator) if self.dynamic else x
 
+    def first(self, limit: int) -> Images:
+        """Return the split's first examples, all of them for a limit of 0."""
+        labels = None if self.labels is None else self.labels[: limit or None]
+        return replace(self, pixels=self.pixels[: limit or None], labels=labels)
+
     def to(self, device: torch.device) -> Images:
         """Return the split on another device."""
         return replace(self, pixels=self.pixels.to(device))
@@ -58,15 +65,14 @@ class ResidentData:
         return ResidentData(*(split.to(device) for split in (self.train, self.validation, self.test)))
 
 
-def prepare(dataset: Dataset, splits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> ResidentData:
+def prepare(dataset: Dataset, splits: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]]) -> ResidentData:
     """Return raw splits, pixels (N, C, H, W) and labels (N,), as the dataset's options want them."""
-    limits = {"train": dataset.train_limit, "validation": dataset.test_limit, "test": dataset.test_limit}
     prepared = {}
     for position, (name, (pixels, labels)) in enumerate(splits.items()):
-        keep = slice(limits[name] or None)
+        keep = slice((name == "train" and dataset.train_limit) or None)
         binary = _binarise(pixels, dataset.binarise, position)[keep]
         prepared[name] = Images(
-            pixels=torch.from_numpy(np.ascontiguousarray(binary)),
+            pixels=torch.from_numpy(binary.copy()),
             labels=torch.from_numpy(labels[keep].astype(np.int64)),
             dynamic=dataset.binarise == "dynamic",
         )

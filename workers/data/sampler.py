@@ -30,8 +30,6 @@ class EpochSampler:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[torch.Tensor]:
         """Yield the index batches (B,) int64 of an epoch, on the CPU, from the batch numbered `start`."""
-        order = torch.randperm(
-            self.examples, generator=generator(torch.device("cpu"), self.seed, "order", epoch)
-        )
+        order = torch.randperm(self.examples, generator=generator(torch.device("cpu"), self.seed, "order", epoch))
         for step in range(start, self.steps_per_epoch):
             yield order[step * self.batch_size : (step + 1) * self.batch_size]

@@ -1,0 +1,70 @@
+"""Small real trials that several tests train."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.registry import configure
+from workers.data.digits import Digits
+from workers.run import Context
+from workers.store import Store
+from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Objective, Resources, Training, Trial
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The same bits come out at the same thread count only."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits_data():
+    return Digits(train_limit=256).load(Path())
+
+
+@pytest.fixture
+def make_trial():
+    """Return trials of a small MLP on 256 digits; keywords change the training, `method` the method."""
+
+    def make(method: BetaVAE | MultiRateVAE | None = None, seed: int = 0, **training) -> Trial:
+        return Trial(
+            dataset=Digits(train_limit=256),
+            architecture=configure("mlp", hidden=[32], latent_units=4),
+            objective=Objective(),
+            method=method or MultiRateVAE(0.01, 10.0),
+            training=Training(**{"epochs": 3, "batch_size": 64, **training}),
+            seed=seed,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_context(tmp_path, digits_data):
+    """Return contexts in a store of the test's own; keywords replace fields."""
+
+    def make(trial: Trial, **fields) -> Context:
+        evaluation = fields.pop("evaluation", Evaluation(betas=(0.1, 1.0)))
+        defaults = {
+            "store": Store(tmp_path / "runs"),
+            "sweep": "test",
+            "evaluation": evaluation.for_method(trial.method),
+            "resources": Resources(),
+            "load_data": lambda _: digits_data,
+        }
+        return Context(**{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real datasets; tests that need it are skipped where it is not."""
+    root = Path(os.environ.get("MRVAE_DATA", "data"))
+    if not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
+        pytest.skip(f"no MNIST below {root}; set MRVAE_DATA to a folder with MNIST/raw")
+    return root

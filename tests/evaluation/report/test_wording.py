@@ -1,0 +1,39 @@
+import pytest
+
+from evaluation.report import wording
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.00"), (1.0, "1.00"), (23.456, "23.5"), (999.6, "1000"), (123456.0, "123456"),
+        (1e6, "1.00e+06"),
+        (-0.001234, "−0.00123"), (0.00001, "1.00e-05"), (float("nan"), "NaN"), (float("-inf"), "−inf"),
+    ],
+)  # fmt: skip
+def test_significant_digits(value, text):
+    assert wording.significant(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.424, "+0.42"), (-1.4, "−1.40"), (-0.001, "0.00"), (0.0, "0.00"), (-12.34, "−12.3")]
+)
+def test_differences_have_a_sign_unless_they_vanish(value, text):
+    assert wording.difference(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.5, "0.500 s"), (119.0, "119 s"), (600.0, "10.0 min"), (7200.0, "2.00 h")]
+)
+def test_durations(seconds, text):
+    assert wording.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("words", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")])
+def test_lists(words, text):
+    assert wording.listed(words) == text
+
+
+def test_a_range_that_reads_the_same_is_one_number():
+    assert wording.between([1.0001, 1.0002]) == "1.00"
+    assert wording.between([3.0, 1.0, 2.0]) == "1.00 to 3.00"

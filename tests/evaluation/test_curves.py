@@ -1,0 +1,199 @@
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.curves import (
+    RATE_RESOLUTION_NATS,
+    common_means,
+    hypervolume,
+    interpolate,
+    lower_envelope,
+    mean_distortion,
+    pareto_front,
+)
+
+COORDINATE = st.floats(0, 1000, allow_subnormal=False)
+CURVES = st.lists(st.tuples(COORDINATE, COORDINATE), max_size=12)
+NAN = math.nan
+
+# Test rate and distortion on Omniglot at 20 and 10 β, digitised from figure 1 of Bae et al. 2023 (MR-VAE).
+MULTI_RATE = [
+    (118.88, 51.8), (114.2, 51.74), (109.15, 51.75), (103.73, 51.8), (97.95, 51.89), (91.81, 52.08),
+    (85.38, 52.46), (78.73, 53.15), (71.86, 54.2), (64.81, 55.74), (57.58, 58.0), (50.15, 61.34),
+    (42.43, 66.29), (34.37, 73.42), (26.08, 84.27), (17.94, 99.28), (10.22, 120.19), (4.29, 143.32),
+    (1.81, 157.1), (0.9, 164.42),
+]  # fmt: skip
+CONSTANT = [
+    (136.09, 51.46), (121.46, 51.72), (106.29, 52.39), (89.78, 53.7), (72.5, 56.43), (52.97, 62.19),
+    (33.7, 75.56), (18.23, 100.53), (5.43, 137.22), (0.72, 165.69),
+]  # fmt: skip
+
+
+def dominated(point, curve):
+    return any(other[0] <= point[0] and other[1] <= point[1] and other != point for other in curve)
+
+
+@given(CURVES)
+def test_the_front_is_exactly_what_nothing_dominates(curve):
+    assert {curve[index] for index in pareto_front(curve)} == {p for p in curve if not dominated(p, curve)}
+
+
+@given(CURVES)
+def test_the_front_falls_as_rates_rise(curve):
+    front = [curve[index] for index in pareto_front(curve)]
+    assert front == sorted(front)
+    assert [distortion for _, distortion in front] == sorted((d for _, d in front), reverse=True)
+
+
+def test_equal_points_are_both_on_the_front():
+    assert pareto_front([(1, 1), (0, 2), (1, 1), (2, 2)]) == (1, 0, 2)
+
+
+def test_points_that_are_not_finite_take_no_part():
+    assert pareto_front([(NAN, 1), (1, NAN), (math.inf, 0), (1, 1)]) == (3,)
+    assert lower_envelope([(NAN, 1), (1, 1), (2, NAN)]) == ((1, 1),)
+
+
+def test_hypervolume_of_two_steps():
+    """(1, 3) and (2, 1) below (4, 5): 3 × 2 and 2 × 2 more."""
+    assert hypervolume([(2, 1), (1, 3)], (4, 5)) == 10.0
+
+
+@given(CURVES, st.randoms())
+def test_hypervolume_is_of_the_set(curve, random):
+    shuffled = [*curve, *curve[:2]]
+    random.shuffle(shuffled)
+    assert hypervolume(shuffled, (900, 900)) == pytest.approx(hypervolume(curve, (900, 900)), rel=1e-12)
+
+
+@given(CURVES, st.tuples(COORDINATE, COORDINATE))
+def test_a_further_point_never_takes_area_away(curve, further):
+    before, after = hypervolume(curve, (900, 900)), hypervolume([*curve, further], (900, 900))
+    assert after >= before * (1 - 1e-12)
+    assert after <= 900 * 900
+
+
+@pytest.mark.parametrize("point", [(4, 1), (1, 5), (9, 9), (NAN, 1)])
+def test_points_beyond_the_reference_add_nothing(point):
+    assert hypervolume([point], (4, 5)) == 0.0
+
+
+@given(CURVES)
+def test_the_envelope_is_the_least_distortion_at_no_more_than_each_rate(curve):
+    """At every rate measured, up to the rates that are taken as one."""
+    envelope = lower_envelope(curve)
+    for rate, _ in curve:
+        least = min(distortion for other, distortion in curve if other <= rate)
+        reached = [distortion for other, distortion in envelope if other <= rate]
+        assert reached[-1] <= least
+
+
+@given(CURVES)
+def test_the_envelope_spans_the_rates_and_rises_by_more_than_round_off(curve):
+    envelope = lower_envelope(curve)
+    rates = [rate for rate, _ in envelope]
+    assert all(after - before >= RATE_RESOLUTION_NATS for before, after in pairwise(rates))
+    if curve:
+        assert rates[0] == min(rate for rate, _ in curve)
+        assert rates[-1] == pytest.approx(max(rate for rate, _ in curve), abs=RATE_RESOLUTION_NATS)
+
+
+@given(CURVES)
+@settings(max_examples=50, deadline=None)
+def test_interpolation_stays_within_its_neighbours(curve):
+    """Monotone: no overshoot between points, which an ordinary cubic has."""
+    envelope = lower_envelope(curve)
+    if len(envelope) < 2:
+        return
+    line = interpolate(curve)
+    for (low, above), (high, below) in pairwise(envelope):
+        middle = float(line((low + high) / 2))
+        assert below - 1e-9 <= middle <= above + 1e-9
+
+
+def test_a_dominated_tail_does_not_raise_the_envelope():
+    assert lower_envelope([(1, 10), (2, 5), (3, 7)]) == ((1, 10), (2, 5), (3, 5))
+
+
+def test_the_mean_over_a_straight_line_is_its_middle():
+    line = [(rate, 100 - 2 * rate) for rate in (0, 3, 7, 20)]
+    assert mean_distortion(line, (5, 15)) == pytest.approx(80.0, rel=1e-12)
+
+
+def test_the_mean_does_not_depend_on_the_order_of_points():
+    assert mean_distortion(CONSTANT[::-1], (1, 100)) == mean_distortion(CONSTANT, (1, 100))
+
+
+def test_published_mean_distortions():
+    """Over rates 1 to 118.5 the published curves average 70.19 and 71.63 nats."""
+    assert mean_distortion(MULTI_RATE, (1, 118.5)) == pytest.approx(70.19, abs=0.01)
+    assert mean_distortion(CONSTANT, (1, 118.5)) == pytest.approx(71.63, abs=0.01)
+
+
+def test_published_hypervolumes():
+    """As shares of 140 × 170, and the MR-VAE at every second β."""
+    shares = [hypervolume(curve, (140, 170)) / (140 * 170) for curve in (MULTI_RATE, MULTI_RATE[::2], CONSTANT)]
+    assert shares == pytest.approx([0.584, 0.567, 0.559], abs=5e-4)
+
+
+def test_common_means_are_over_the_rates_that_all_span():
+    common = common_means([[(0, 10), (10, 0)], [(4, 10), (20, 2)]])
+    assert common.interval == (4, 10)
+    assert common.means == pytest.approx((3.0, 8.5))
+    assert common.reason == ""
+
+
+@given(CURVES, CURVES)
+@settings(deadline=None)
+def test_common_means_are_numbers_or_a_reason(one, other):
+    common = common_means([one, other])
+    if common.interval is None:
+        assert common.means == ()
+        assert common.reason
+        return
+    assert common.interval[0] < common.interval[1]
+    for mean, curve in zip(common.means, (one, other), strict=True):
+        distortions = [distortion for _, distortion in curve]
+        assert min(distortions) - 1e-6 <= mean <= max(distortions) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("curves", "reason"),
+    [
+        (
+            [[(1, 1), (2, 0)], [(3, 1), (4, 0)]],
+            "the curves share no rates: one starts at 3, another ends at 2 nats",
+        ),
+        (
+            [[(1, 1), (2, 0)], [(2, 1), (4, 0)]],
+            "the curves share no rates: one starts at 2, another ends at 2 nats",
+        ),
+        (
+            [[(1, 1), (2, 0)], [(1, 1)]],
+            "a curve has only the rate 1 nats; an interval takes two different rates",
+        ),
+        ([[(1, 1), (1, 0)]], "a curve has only the rate 1 nats; an interval takes two different rates"),
+        ([[(NAN, 1)]], "a curve has no finite point; an interval takes two different rates"),
+        ([], "there is no curve"),
+    ],
+)
+def test_where_there_is_no_common_interval_the_reason_is_given(curves, reason):
+    assert (common_means(curves).interval, common_means(curves).reason) == (None, reason)
+
+
+def test_a_mean_outside_the_measured_rates_is_refused():
+    with pytest.raises(ValueError, match=r"spans rates 0\.72 to 136\.09, not 0\.5 to 100"):
+        mean_distortion(CONSTANT, (0.5, 100))
+
+
+def test_an_interval_upside_down_is_refused():
+    with pytest.raises(ValueError, match="no interval"):
+        mean_distortion(CONSTANT, (100, 1))
+
+
+def test_one_point_is_not_interpolated():
+    with pytest.raises(ValueError, match="two different rates"):
+        interpolate([(1, 1)])
