@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from evaluation.records import Cost
 
 
+COMPARED_PHASES = ("train", "evaluate")
+"""What the comparison of methods counts: work that grows with what is trained and measured. Set-up (data, compile)
+falls on whichever trial a worker process runs first, and checkpoints on how often the user wants them; MLPerf leaves
+initialisation out too. All phases stand in the compute table."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One trial's cost rows of all attempts, and what tells its useful work from the rest.
@@ -88,7 +94,7 @@ def device_seconds(pieces: Iterable[Spent], *, useful: bool) -> dict[str, float]
 
 
 def times_cheaper(single: Sequence[Run], sweep: Sequence[Run]) -> Ratio:
-    """Return the useful device-seconds of `sweep` over those of `single`, all phases.
+    """Return the useful device-seconds of `sweep` over those of `single`, in the compared phases.
 
     For the two sides of one seed: the β-VAEs of the sweep and the MR-VAE run that may replace them.
     """
@@ -112,7 +118,8 @@ def _unfinished(name: str, runs: Sequence[Run]) -> str:
 
 
 def _device_seconds_of(runs: Sequence[Run]) -> dict[str, float]:
-    return device_seconds((piece for run in runs for piece in spent(run)), useful=True)
+    pieces = (piece for run in runs for piece in spent(run))
+    return device_seconds((piece for piece in pieces if piece.phase in COMPARED_PHASES), useful=True)
 
 
 def _useful_share(run: Run, cost: Cost, share_taken_over: float) -> float:

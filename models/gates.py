@@ -60,7 +60,7 @@ class GatedReLU(Gate):
 
 
 class _RectifiedProduct(torch.autograd.Function):
-    """ReLU(h * g) that keeps its output and g for the backward pass, not h.
+    """ReLU(h * g), g >= 0, that keeps its output and g for the backward pass, not h.
 
     The next layer keeps that output anyway, so a gated network holds no more activations than a plain one:
     their memory, not their arithmetic, is what would make its step slower.
@@ -80,9 +80,10 @@ class _RectifiedProduct(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         output, factor = ctx.saved_tensors
         passed = torch.ops.aten.threshold_backward(gradients[0], output, 0)
-        # Where the gradient passes, h = output / g; where g is 0 nothing passes, so 0 / 0 stands for 0.
-        quotient = (passed * output).sum_to_size(factor.shape) / factor
-        return passed.mul_(factor), torch.where(factor == 0, 0, quotient)
+        # Where the gradient passes, h = output / g. Where g is 0 nothing passes: the clamp makes 0 / 0 a 0.
+        divisor = factor.clamp(min=torch.finfo(factor.dtype).tiny)
+        for_factor = (passed * output).sum_to_size(factor.shape) / divisor
+        return passed.mul_(factor), for_factor
 
 
 def standardise_log_beta(beta: Tensor, low: float, high: float) -> Tensor:

@@ -235,7 +235,7 @@ class TabledArchitecture(Architecture):
 
     def build(self, shape: Shape, likelihood: str, gating: Gating | None) -> VAE:
         """Return the model with PyTorch's default initialisation; `gating` None builds the plain one."""
-        from models.layers import build_vae  # noqa: PLC0415 (imports torch, which planning must not pay for)
+        from models.layers import build_vae  # imports torch, which planning must not pay for
 
         return build_vae(self.table(shape), shape, self.latent_units, likelihood, gating)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class TrackedTrial:
         """Whether it has a run at all: a trial that waits for its first attempt has none."""
         return self.state != "pending" or self.started_ms is not None
 
-    @property
+    @cached_property
     def facts(self) -> str:
         """A hash of all that is told about the trial except its metrics."""
         texts = [self.run_name, dict(self.parameters), dict(self.tags), self.state, self.message]
@@ -95,3 +96,16 @@ class ForwardReport:
     pending: int = 0
     unchanged: int = 0
     rejected: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        runs, files = _count(self.runs_created, "new run"), _count(self.artifacts_sent, "file")
+        parts = [f"{_count(self.metrics_sent, 'metric')}, {runs}, {files} sent"]
+        if self.pending:
+            parts.append(f"{_count(self.pending, 'trial')} {'has' if self.pending == 1 else 'have'} not started")
+        if self.rejected:
+            parts.append(f"refused: {', '.join(self.rejected)}")
+        return "; ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -8,10 +8,7 @@ MLflow, whose key of a metric is (run, name, timestamp, step, value), ignores wh
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import posixpath
-import re
 import sqlite3
 import time
 from collections import defaultdict
@@ -19,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workers.store import Folder
+from workers.tracking_limits import KEY_LENGTH, allowed_key, allowed_parameters, allowed_tags
 from workers.tracking_pass import KIND_TAG, TRIAL_TAG, Pass, Refused, Run, first_run
 from workers.tracking_state import ForwardingState
 from workers.tracking_uri import is_sqlite, reason, redact
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from workers.metric_log import Entry
     from workers.tracked import ForwardReport, TrackedSweep
 
-_KEY_LENGTH, _PARAMETER_LENGTH, _TAG_LENGTH = 250, 6000, 8000
 _RUNS_A_PAGE, _IDS_A_QUERY, _FEW_TRIALS = 500, 100, 50
 _LOCK_TRIES, _LOCK_WAIT_SECONDS, _SQLITE_WAIT_SECONDS = 100, 0.1, 2.0
 _PASS_SECONDS, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 2.0, 0.5, 30.0
@@ -116,6 +113,14 @@ class Forwarder:
         raise TrackingUnavailable(self._tracking_uri, "another process is forwarding from this store now")
 
 
+def probe(tracking_uri: str) -> str:
+    """Return what answers at the URI, as "version 3.17.2". Raises TrackingUnavailable where nothing usable does."""
+    try:
+        return _MLflowServer(tracking_uri, experiment="", artifact_root=Path()).version()
+    except Refused as refusal:
+        raise TrackingUnavailable(tracking_uri, str(refusal)) from None
+
+
 def follow(
     load_sweep: Callable[[], TrackedSweep],
     forwarder: Forwarder,
@@ -170,6 +175,10 @@ class _MLflowServer:
             self._experiment_id = found.experiment_id
         return self._experiment_id
 
+    def version(self) -> str:
+        self._call(self._client.search_experiments, max_results=1)
+        return f"version {self._call(_ask_version, self._uri)}"
+
     def sweep_runs(self) -> list[Run]:
         return self._search(f"tags.`{KIND_TAG}` = 'sweep'")
 
@@ -188,17 +197,19 @@ class _MLflowServer:
         return {trial_id: first for trial_id in trial_ids if (first := first_run(by_trial[trial_id]))}
 
     def create(self, name: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
-        run_name = name[:_KEY_LENGTH]
-        return _to_run(self._call(self._client.create_run, self._experiment_id, started_ms, _tags(tags), run_name))
+        run_name = name[:KEY_LENGTH]
+        return _to_run(
+            self._call(self._client.create_run, self._experiment_id, started_ms, allowed_tags(tags), run_name)
+        )
 
     def log(self, run: Run, tags: Mapping[str, str], parameters: Mapping[str, str], entries: Sequence[Entry]) -> None:
-        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415 (its import takes seconds)
+        from mlflow.entities import Metric, Param, RunTag  # its import takes seconds
 
-        changed = [RunTag(key, value) for key, value in _tags(tags).items() if run.tags.get(key) != value]
-        values = {_key(name): str(value)[:_PARAMETER_LENGTH] for name, value in parameters.items()}
-        missing = [Param(key, value) for key, value in values.items() if key not in run.parameters]
+        changed = [RunTag(key, value) for key, value in allowed_tags(tags).items() if run.tags.get(key) != value]
+        allowed = allowed_parameters(parameters).items()
+        missing = [Param(key, value) for key, value in allowed if key not in run.parameters]
         metrics = [
-            Metric(_key(name), value, entry.timestamp_ms, entry.step)
+            Metric(allowed_key(name), value, entry.timestamp_ms, entry.step)
             for entry in entries
             for name, value in entry.metrics
         ]
@@ -206,8 +217,8 @@ class _MLflowServer:
         self._call(self._client.log_batch, run.run_id, metrics=metrics, params=missing, tags=changed)
 
     def settle(self, run: Run, name: str, status: str, ended_ms: int | None) -> None:
-        if run.name != name[:_KEY_LENGTH]:
-            self._call(self._client.update_run, run.run_id, name=name[:_KEY_LENGTH])
+        if run.name != name[:KEY_LENGTH]:
+            self._call(self._client.update_run, run.run_id, name=name[:KEY_LENGTH])
         if status in ("FINISHED", "FAILED"):
             if (run.status, run.ended_ms) != (status, ended_ms or run.ended_ms):
                 self._call(self._client.set_terminated, run.run_id, status, ended_ms)
@@ -215,7 +226,7 @@ class _MLflowServer:
             self._call(self._client.update_run, run.run_id, status=status)
 
     def logged_steps(self, run: Run, name: str) -> set[int]:
-        return {metric.step for metric in self._call(self._client.get_metric_history, run.run_id, _key(name))}
+        return {metric.step for metric in self._call(self._client.get_metric_history, run.run_id, allowed_key(name))}
 
     def upload(self, run: Run, path: Path) -> None:
         self._call(self._client.log_artifact, run.run_id, str(path))
@@ -251,9 +262,20 @@ def _connect(tracking_uri: str) -> Any:
     if is_sqlite(tracking_uri):
         _probe_sqlite(Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]))
     quiet_mlflow()
-    from mlflow.tracking import MlflowClient  # noqa: PLC0415 (its import takes seconds)
+    from mlflow.tracking import MlflowClient  # its import takes seconds
 
     return MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+
+def _ask_version(tracking_uri: str) -> str:
+    import mlflow  # its import takes seconds
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    if not tracking_uri.startswith(("http://", "https://")):
+        return str(mlflow.__version__)
+    answer = http_request(get_default_host_creds(tracking_uri), "/version", "GET")
+    return str(answer.text) if answer.ok else "unknown"
 
 
 def _probe_sqlite(path: Path) -> None:
@@ -281,16 +303,3 @@ def _to_run(run: Any) -> Run:
         tags=run.data.tags,
         metrics=len(run.data.metrics),
     )
-
-
-def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    return {_key(name): str(value)[:_TAG_LENGTH] for name, value in tags.items()}
-
-
-def _key(name: str) -> str:
-    """Return the name as MLflow allows one; a changed name carries a hash, so that no two become the same."""
-    allowed = re.sub(r"[^/\w.\- :]", "_", name)
-    if name and allowed == name == posixpath.normpath(name).lstrip("/.") and len(name) <= _KEY_LENGTH:
-        return name
-    readable = posixpath.normpath(allowed).lstrip("/.")[: _KEY_LENGTH - 9].rstrip("/")
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -39,6 +39,7 @@ class ForwardingState:
         # A hash, because the URI may carry a password and others may read the store.
         digest = hashlib.sha256(json.dumps([tracking_uri, experiment]).encode()).hexdigest()
         self._name = f"{digest[:16]}.json"
+        self._saved = folder.read(self._name)
         self.experiment_id: str | None = None
         self.clear()
         self._read()
@@ -58,11 +59,14 @@ class ForwardingState:
             "sweeps": self.sweeps,
             "artifacts": self.artifacts,
         }
-        self._folder.write(self._name, json.dumps(record).encode())
+        content = json.dumps(record).encode()
+        if content != self._saved:
+            self._folder.write(self._name, content)
+            self._saved = content
 
     def _read(self) -> None:
-        record = self._folder.read_json(self._name)
         try:
+            record = json.loads(self._saved or b"null")
             if record["version"] == _VERSION:
                 self.trials = {trial_id: _forwarded(entry) for trial_id, entry in record["trials"].items()}
                 self.sweeps, self.artifacts = dict(record["sweeps"]), dict(record["artifacts"])

@@ -34,13 +34,14 @@ def redact(tracking_uri: str) -> str:
 
 def reason(error: BaseException, tracking_uri: str) -> str:
     """Return in one line what an error about the URI comes down to, without the URI's credentials."""
-    while (cause := error.__cause__ or error.__context__) is not None:
+    while (cause := error.__cause__ or error.__context__) is not None and not isinstance(cause, LookupError):
         error = cause
     text = str(error).strip() or type(error).__name__
     text = text.splitlines()[0].replace(tracking_uri, redact(tracking_uri))
     for secret in _secrets(tracking_uri):
         text = text.replace(secret, "***")
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)[:_REASON_LENGTH]
+    text = re.sub(r"(?<=://)[^/\s]*@", "", text).rstrip(".")
+    return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
 
 
 def _secrets(tracking_uri: str) -> set[str]:

@@ -53,7 +53,12 @@ def definitions(summary: ReportSummary, points: Sequence[Point]) -> tuple[tuple[
         ),
         ("ELBO", "−(distortion + rate): the evidence lower bound at β = 1."),
         ("Device time", "Seconds × devices, all phases. Times of different device kinds are never added."),
-        ("Times cheaper", "Device time of the sweep’s trials over that of the one run of the same seed."),
+        (
+            "Times cheaper",
+            "Device time of training and evaluation of the sweep’s trials over that of the one run of the same seed. "
+            "Loading, set-up and checkpoints are in the table only: a worker process pays set-up once, so they "
+            "would be charged to whichever trial came first.",
+        ),
         ("Lost", LOST),
         ("Mean distortion", _mean_distortion(summary)),
         ("Hypervolume", _hypervolume(summary)),

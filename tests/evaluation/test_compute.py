@@ -84,13 +84,14 @@ def test_flops_that_nothing_counted_are_unknown_and_not_zero(build):
     assert piece.flops is None
 
 
-def test_times_cheaper_counts_all_phases(build):
+def test_times_cheaper_counts_training_and_evaluation(build):
+    """Set-up is paid by whichever trial a worker process runs first, so it is not held against that trial."""
     single = [finished(build.cost(8.0), build.cost(2.0, phase="evaluate"))]
     sweep = [
         finished(build.cost(15.0), build.cost(1.0, phase="compile")),
         finished(build.cost(4.0, devices=6.0)),
     ]
-    assert times_cheaper(single, sweep).value == 4.0
+    assert times_cheaper(single, sweep).value == 3.9
 
 
 def test_failed_attempts_do_not_make_the_other_side_look_cheap(build):

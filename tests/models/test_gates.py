@@ -83,15 +83,14 @@ def test_gated_relu_trains_under_vmap():
 
 def affine_values_around_zero(dtype):
     """Return values at which the gate's slope is extreme: 0, its neighbours, and everything beyond."""
-    below, above = torch.tensor(-1.0), torch.tensor(1.0)
-    zero = torch.zeros((), dtype=dtype)
-    near = [torch.nextafter(zero, below.to(dtype)), torch.nextafter(zero, above.to(dtype))]
-    steps = [torch.tensor(0.0).to(dtype)]
-    powers = 2.0 ** torch.arange(-140, 8)
+    zero, one = torch.zeros(1, dtype=dtype), torch.ones(1, dtype=dtype)
+    below = [zero]
     for _ in range(20):
-        steps.append(torch.nextafter(steps[-1], below.to(dtype)))
-    ends = torch.tensor([float("inf"), -float("inf"), torch.finfo(dtype).max, torch.finfo(dtype).min])
-    return torch.cat([torch.stack(near + steps), powers.to(dtype), -powers.to(dtype), ends.to(dtype)])
+        below.append(torch.nextafter(below[-1], -one))
+    above = torch.nextafter(zero, one)
+    powers = (2.0 ** torch.arange(-140, 8)).to(dtype)
+    ends = torch.tensor([math.inf, -math.inf, torch.finfo(dtype).max, torch.finfo(dtype).min], dtype=dtype)
+    return torch.cat([*below, above, powers, -powers, ends])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -117,6 +116,14 @@ def test_a_closed_gate_sends_no_gradient():
     factor.sum().backward()
     assert factor.tolist() == [0, 0, 0, 0]
     assert a.grad.tolist() == [0, 0, 0, 0]
+
+
+def test_a_sigmoid_gate_that_underflows_sends_no_gradient():
+    """A factor that rounds to 0 gives gradients of 0 through the memory-saving form, not 0 / 0."""
+    gate = GatedReLU(2, "sigmoid")
+    torch.nn.init.constant_(gate.bias, -200)
+    gate(torch.ones(3, 2), torch.zeros(3, 1)).sum().backward()
+    assert gate.bias.grad.tolist() == [0, 0]
 
 
 def test_half_of_the_decoder_gates_are_closed_at_initialisation():

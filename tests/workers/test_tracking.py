@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 
 from workers.metric_log import MetricLog
 from workers.store import Folder
-from workers.tracked import TrackedSweep, TrackedTrial
-from workers.tracking import Forwarder, TrackingUnavailable, follow, quiet_mlflow
+from workers.tracked import ForwardReport, TrackedSweep, TrackedTrial
+from workers.tracking import Forwarder, TrackingUnavailable, follow, probe, quiet_mlflow
 from workers.tracking_uri import default_tracking_uri, redact
 
 STARTED_MS = 1_700_000_000_000
@@ -155,7 +155,7 @@ class MLflowServer:
 def template(tmp_path_factory):
     """A fresh MLflow database: its migrations take seconds, so they run once and the file is copied."""
     quiet_mlflow()
-    from mlflow.tracking import MlflowClient  # noqa: PLC0415 (its import takes seconds)
+    from mlflow.tracking import MlflowClient
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
@@ -439,7 +439,7 @@ def test_artifacts_are_uploaded_when_they_change(backend, forwarder, make_trial,
 
 
 def fetch_artifacts(backend, folder):
-    from mlflow.tracking import MlflowClient  # noqa: PLC0415 (its import takes seconds)
+    from mlflow.tracking import MlflowClient
 
     folder.mkdir()
     run_id = backend.parent_of("s")["run_id"]
@@ -499,7 +499,7 @@ def test_children_of_a_deleted_parent_move_to_the_new_one(sqlite_backend, forwar
 
 
 def delete_run(backend, run_id):
-    from mlflow.tracking import MlflowClient  # noqa: PLC0415 (its import takes seconds)
+    from mlflow.tracking import MlflowClient
 
     MlflowClient(backend.uri).delete_run(run_id)
 
@@ -524,7 +524,7 @@ def test_many_trials_are_found_and_forwarded_once(sqlite_backend, forwarder, mak
 
 def test_unchanged_trials_cost_no_call(sqlite_backend, forwarder, make_trial):
     """A pass over forwarded trials asks the database as much for thirty of them as for three."""
-    from sqlalchemy import Engine, event  # noqa: PLC0415 (it comes with MLflow, whose import takes seconds)
+    from sqlalchemy import Engine, event
 
     trials = tuple(make_trial(f"t{index}-", epochs=1) for index in range(30))
     forwarder(sqlite_backend).forward(TrackedSweep("s", trials))
@@ -692,9 +692,30 @@ def test_a_port_where_nobody_listens_is_named_without_the_password(sqlite_backen
     )
 
 
+def test_probing_says_which_mlflow_answers(backend):
+    """A database or server that can be used is named by MLflow's version."""
+    from importlib.metadata import version
+
+    assert probe(backend.uri) == f"version {version('mlflow')}"
+
+
+def test_probing_nothing_is_an_outage():
+    """A URI that nothing can be read from is an outage with its reason, and so is one of no known kind."""
+    with pytest.raises(TrackingUnavailable, match="Connection refused"):
+        probe(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(TrackingUnavailable, match="unsupported URI"):
+        probe("nonsense://x")
+
+
+def test_a_report_reads_as_a_sentence():
+    """What a pass did is said in words, and what was refused is named."""
+    report = ForwardReport(metrics_sent=1200, runs_created=3, artifacts_sent=1, pending=2, rejected=("trial a: bad",))
+    assert str(report) == "1,200 metrics, 3 new runs, 1 file sent; 2 trials have not started; refused: trial a: bad"
+
+
 def test_a_deleted_experiment_is_named_with_the_way_back(sqlite_backend, forwarder):
     """MLflow keeps the name of a deleted experiment, so the message says how to restore it."""
-    from mlflow.tracking import MlflowClient  # noqa: PLC0415 (its import takes seconds)
+    from mlflow.tracking import MlflowClient
 
     forwarder(sqlite_backend).forward(TrackedSweep("s", ()))
     client = MlflowClient(sqlite_backend.uri)
