@@ -31,8 +31,7 @@ import ray
 from ray import tune
 from ray.tune.stopper import Stopper
 
-from workers.attempt import Progress
-from workers.run import Context, Outcome, run_trial
+from workers.outcome import Outcome, Progress
 from workers.store import Store
 from workers.trial import Trial
 
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from orchestrator.plan import PlannedTrial
     from workers.data.dataset import Dataset
     from workers.data.resident import ResidentData
+    from workers.run import Context
     from workers.trial import Evaluation, Resources
 
 INTERRUPTIONS_ALLOWED = 3
@@ -210,6 +210,9 @@ def _resources_of(jobs: Sequence[Job]) -> Callable[[Mapping[str, Any]], tune.Pla
 
 def _trainable(jobs_reference: Any, settings: WorkerSettings) -> Callable[[Mapping[str, Any]], None]:
     def train(config: Mapping[str, Any]) -> None:
+        # Imported here because it imports torch, which the driver has no use for.
+        from workers.run import run_trial
+
         job = _fetch(jobs_reference)[config["job"]]
         outcome = run_trial(Trial.from_json(job.trial), _context(job, settings))
         tune.report({"state": outcome.state, "message": outcome.message})
@@ -229,6 +232,8 @@ def _load(dataset: Dataset, root: str) -> ResidentData:
 
 
 def _context(job: Job, settings: WorkerSettings) -> Context:
+    from workers.run import Context
+
     return Context(
         store=Store(Path(settings.store)),
         sweep=settings.sweep,

@@ -16,10 +16,10 @@ from orchestrator.progress import describe
 from orchestrator.reporting import report_folder
 from orchestrator.sweeps import SPEC, load_sweep
 from orchestrator.tracking_place import EXPERIMENT, remember_tracking_uri, resolve_tracking_uri, state_folder
-from workers.trial_files import METRIC_LOG
 from workers.tracked import TrackedSweep, TrackedTrial
 from workers.tracking import Forwarder, TrackingUnavailable, follow
 from workers.tracking_uri import default_tracking_uri, redact
+from workers.trial_files import METRIC_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.plan import PlannedTrial
-    from orchestrator.sweeps import Sweep
     from workers.store import Store
 
 LOG = "tracking.log"
+FIRST_LOOK_SECONDS = 1.0
 LAST_PASS_SECONDS = 60.0
 """How long a submit waits at its end for MLflow to have everything."""
 TRACKED_STATES = {DONE: "done", FAILED: "failed", RUNNING: "running", PENDING: "pending", TRAINED: "pending"}
@@ -104,6 +104,9 @@ def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
 
     threading.Thread(target=wait_for_end, daemon=True).start()
     view = SweepView(store, name)
+    # MLflow takes seconds of processor time to import, which the starting workers can use better.
+    while not ended.is_set() and not any(trial.has_started for trial in view.load().trials):
+        ended.wait(FIRST_LOOK_SECONDS)
     uri = resolve_tracking_uri(store, name, tracking_uri)
     outcome = follow(view.load, _forwarder(store, uri), ended.is_set, ended.wait)
     click.echo(str(outcome))

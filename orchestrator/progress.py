@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.plan import PlannedTrial
-    from workers.attempt import Progress
-    from workers.run import Outcome
+    from workers.outcome import Outcome, Progress
 
 PLAIN_SUMMARY_SECONDS = 30.0
 SHOWN_RUNNING = 16

@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from orchestrator.sweeps import Sweep
     from workers.store import Store
 
+SHOWN_COLUMNS = (
+    "method",
+    "trials",
+    "parameters",
+    "train",
+    "evaluate",
+    "mean distortion",
+    "hypervolume",
+    "active units",
+)
+"""Of the report's table of methods, what fits a terminal."""
+
 
 def report_folder(sweep: Sweep) -> Path:
     """Return where a sweep's report is written unless another place is named."""
@@ -60,10 +72,12 @@ def _print_findings(record: SweepRecord, console: Console) -> None:
     summary = summarise(record)
     methods = methods_table(summary.series)
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in methods.columns:
+    shown = [index for index, column in enumerate(methods.columns) if column in SHOWN_COLUMNS]
+    for index in shown:
+        column = methods.columns[index]
         table.add_column(column, justify="left" if column in methods.words else "right")
     for row in methods.rows:
-        table.add_row(*(Text(cell.text) for cell in row))
+        table.add_row(*(Text(row[index].text) for index in shown))
     console.print()
     console.print(table)
     console.print()

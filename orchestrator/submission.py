@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.plan import PlannedTrial
     from orchestrator.spec import SweepSpec
     from orchestrator.sweeps import Sweep
-    from workers.run import Outcome
+    from workers.outcome import Outcome
     from workers.store import Store
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 0, 1, 2, 130

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import UserError
 from workers.store import Folder
-from workers.tracking_uri import default_tracking_uri, redact
 from workers.tracking_state import ForwardingState
+from workers.tracking_uri import default_tracking_uri, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

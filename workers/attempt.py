@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,10 +16,11 @@ from workers.devices import choose_device, device_kind
 from workers.logged_metrics import epoch_metrics, point_metrics
 from workers.measuring import Interrupted, draw_pictures, measure
 from workers.metric_log import MetricLog
+from workers.outcome import Progress
 from workers.provenance import machine
 from workers.store import Manifest
-from workers.trial_files import HISTORY, METRIC_LOG, PROGRESS, TRIAL
 from workers.training import TrainingState, load_trained_model, train
+from workers.trial_files import HISTORY, METRIC_LOG, PROGRESS, TRIAL
 
 if TYPE_CHECKING:
     from models.vae import VAE
@@ -32,15 +33,6 @@ COST_SECONDS = 5.0
 """How often an attempt's costs and progress are written while it trains; a kill loses no more of its account."""
 CHECKPOINT_SHARE = 50
 """Checkpoints are at least so many times their own duration apart: they cost 2 % of training at most."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a trial in training is."""
-
-    epoch: int
-    epochs: int
-    elbo: float
 
 
 class Attempt:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from workers.attempt import Attempt, Progress
+from workers.attempt import Attempt
 from workers.data.dataset import DataError
 from workers.measuring import Interrupted
+from workers.outcome import Outcome
 from workers.store import StoreError
 from workers.training import TrialFailed
 from workers.trial_files import FAILURE
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from workers.data.dataset import Dataset
     from workers.data.resident import ResidentData
+    from workers.outcome import Progress
     from workers.store import Store, TrialFolder
     from workers.trial import Evaluation, Resources, Trial
 
@@ -57,21 +59,9 @@ class Context:
     now: Callable[[], float] = time.time
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How an attempt ended.
-
-    `state` is done, failed (again each time: not worth a retry), stopped (as asked) or interrupted (by the store:
-    worth a retry once its cause is gone).
-    """
-
-    state: str
-    message: str = ""
-
-
 @functools.lru_cache(maxsize=1)
 def _prepare_process() -> None:
-    """Let torch import what its first optimiser needs (seconds), so that no trial is charged for it."""
+    # torch imports its compiler for the first optimiser; a process pays for that once, and no trial is charged.
     torch.optim.Adam([torch.zeros(1)])
 
 
@@ -98,27 +88,25 @@ def _run_locked(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
     folder.remove_unfinished_files()
     folder.remove(FAILURE)
     try:
-        attempt = Attempt(trial, context, folder)
-    except StoreError as error:
+        return _attempt(trial, context, folder)
+    except (StoreError, OSError) as error:
+        # Disks and networks are not the trial's fault.
         return Outcome("interrupted", str(error))
-    return _outcome(attempt, folder, context)
 
 
-def _outcome(attempt: Attempt, folder: TrialFolder, context: Context) -> Outcome:
+def _attempt(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
+    attempt = Attempt(trial, context, folder)
     try:
-        try:
-            attempt.run()
-        except Interrupted:
-            attempt.accountant.write("interrupted")
-            return Outcome("stopped")
-        except StoreError:
-            raise
-        except (TrialFailed, DataError) as error:
-            return _failed(attempt, folder, context, str(error))
-        except Exception as error:  # noqa: BLE001 (the boundary of a worker: the trace is kept in failure.json)
-            return _failed(attempt, folder, context, f"{type(error).__name__}: {error}")
-    except StoreError as error:
-        return Outcome("interrupted", str(error))
+        attempt.run()
+    except Interrupted:
+        attempt.accountant.write("interrupted")
+        return Outcome("stopped")
+    except (StoreError, OSError):
+        raise
+    except (TrialFailed, DataError) as error:
+        return _failed(attempt, folder, context, str(error))
+    except Exception as error:  # noqa: BLE001 (the boundary of a worker: the trace is kept in failure.json)
+        return _failed(attempt, folder, context, f"{type(error).__name__}: {error}")
     return Outcome("done")
 
 

@@ -71,7 +71,7 @@ class TrainingState:
         self.data = data
         self.layout = torch.channels_last if trial.training.channels_last else torch.contiguous_format
         self.model = build_model(trial).to(device, memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack this form
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=trial.training.learning_rate, fused=True)
+        self.optimiser = torch.optim.Adam(self.model.parameters(), fused=True)
         self.sampler = EpochSampler(len(data), trial.training.batch_size, trial.seed)
         self.losses = _LossCheck(device)
         self.step = 0
@@ -97,9 +97,6 @@ class TrainingState:
     def advance(self, indices: torch.Tensor) -> None:
         """Take one optimisation step on the examples at `indices`. Raises TrialFailed on a loss that is not finite."""
         training, seed = self.trial.training, self.trial.seed
-        rate = learning_rate(training, self.epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         random = generator(self.device, seed, "step", self.step)
         x = self.data.batch(indices.to(self.device), random).to(memory_format=self.layout)
         betas = training_betas(self.trial.method, len(x), random)
@@ -110,6 +107,8 @@ class TrainingState:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             evidence = self.model(x, condition_on(self.trial.method, betas), noise)
         loss = OBJECTIVES[self.trial.objective.name](evidence, betas * beta_weight(self.trial, self.epoch))
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(training, self.epoch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.mean().backward()
         self.optimiser.step()

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from models import registry as architectures
@@ -246,12 +245,7 @@ class Resources:
 
 def _fields(instance: Any) -> dict[str, Any]:
     # Much faster than dataclasses.asdict, which copies; the configurations here are flat.
-    return {name: getattr(instance, name) for name in _field_names(type(instance))}
-
-
-@lru_cache(maxsize=256)
-def _field_names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}
 
 
 def _digest(record: Mapping[str, Any]) -> str:

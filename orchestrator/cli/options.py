@@ -23,6 +23,8 @@ def _complete_sweep(context: click.Context, _parameter: click.Parameter, incompl
     return [name for name in store.sweep_names() if name.startswith(incomplete)]
 
 
+PLAIN_WIDTH = 200
+
 store_option = click.option(
     "--store",
     metavar="DIR",
@@ -66,5 +68,6 @@ def sweep_argument(**options: Any) -> Callable[[Any], Any]:
 
 
 def console() -> Console:
-    """Return the console that results go to."""
-    return Console(highlight=False)
+    """Return the console that results go to; tables in a file or a pipe are not cut to a terminal's width."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,8 @@ from orchestrator.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from workers.store import Store
 
 

@@ -31,4 +31,7 @@ def command(store: Store, port: int) -> None:
         )
     click.echo(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)")
     arguments = ["--backend-store-uri", f"sqlite:///{database}", "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "mlflow", "ui", *arguments])  # noqa: S606 (no shell is wanted)
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", *arguments]
+    # Without this MLflow starts a number of processes for jobs that nothing here asks for.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.execve(sys.executable, command, environment)  # noqa: S606 (no shell is wanted)

@@ -5,7 +5,6 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-
 from command_line import SPEC, CommandLine
 
 
@@ -145,7 +144,9 @@ def test_what_two_specs_share_is_trained_once(tmp_path):
     (first,) = command_line.plan()
     weights = command_line.trial_folder(first["trial_id"]) / "checkpoint/final.safetensors"
     written = weights.stat().st_mtime_ns
-    other = SPEC.replace("name: tiny", "name: other").replace("[0.1, 1]", "[0.1, 1]").replace("seeds: [0]", "seeds: [0]")
+    other = (
+        SPEC.replace("name: tiny", "name: other").replace("[0.1, 1]", "[0.1, 1]").replace("seeds: [0]", "seeds: [0]")
+    )
     command_line.write_spec(other.replace("- {kind: mr-vae, beta_range: [0.01, 10]}\n", ""), "other.yaml")
     states = {tuple(trial["betas"]): trial["state"] for trial in command_line.plan("other.yaml")}
     assert states == {(0.1,): "pending", (1.0,): "done"}

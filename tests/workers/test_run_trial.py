@@ -12,7 +12,8 @@ from evaluation.records import Cost, HistoryRow, Point, from_parquet
 from workers.checkpoint import FINAL
 from workers.costs import read_costs
 from workers.metric_log import read_entries
-from workers.run import Outcome, run_trial
+from workers.outcome import Outcome
+from workers.run import run_trial
 from workers.store import Store
 from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Trial
 

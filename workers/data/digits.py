@@ -46,6 +46,6 @@ class Digits(Dataset):
         """Return nothing: scikit-learn carries the data."""
         return []
 
-    def fetch(self, root: Path) -> None:
+    def fetch(self, root: Path) -> None:  # noqa: ARG002 (there is nothing to put there)
         """Raise DataError: there is nothing to fetch."""
         raise DataError("digits comes with scikit-learn; there is nothing to fetch")

@@ -66,11 +66,11 @@ class MNIST(Dataset):
     def fetch(self, root: Path) -> None:
         """Download the files with torchvision. Raises DataError where no mirror answers."""
         # Imported here because torchvision takes seconds to import and only fetching needs it.
-        from torchvision.datasets import MNIST as TorchvisionMNIST
+        from torchvision import datasets
 
         try:
             for train in (True, False):
-                TorchvisionMNIST(str(root), train=train, download=True)
+                datasets.MNIST(str(root), train=train, download=True)
         except (RuntimeError, OSError) as error:
             raise DataError(f"mnist could not be downloaded to {root}: {error}") from error
 

@@ -25,6 +25,19 @@ def test_digits_are_three_disjoint_splits(tmp_path):
     assert sorted(set(data.test.labels.tolist())) == list(range(10))
 
 
+def test_digits_are_scikit_learns(tmp_path):
+    """The same images and labels as its loader gives, in our order."""
+    from sklearn.datasets import load_digits
+
+    data = Digits("none").load(tmp_path)
+    ours = torch.cat([data.split(name).pixels for name in ("train", "validation", "test")]).numpy()[:, 0]
+    theirs = np.round(load_digits().images * 255 / 16).astype(np.uint8)
+    assert sorted(image.tobytes() for image in ours) == sorted(image.tobytes() for image in theirs)
+    labels = torch.cat([data.split(name).labels for name in ("train", "validation", "test")])
+    by_image = {image.tobytes(): label for image, label in zip(theirs, load_digits().target, strict=True)}
+    assert [by_image[image.tobytes()] for image in ours] == labels.tolist()
+
+
 def test_limits_keep_the_first_examples(tmp_path):
     """A limited set is the beginning of the whole one, binarised alike."""
     whole, part = (Digits("static", train_limit=limit).load(tmp_path) for limit in (0, 100))
@@ -89,10 +102,10 @@ def synthetic_mnist(tmp_path_factory):
 
 def test_mnist_is_read_from_torchvisions_layout(synthetic_mnist):
     """Our reader and torchvision's see the same images; the last 10,000 of train are the validation split."""
-    from torchvision.datasets import MNIST as TorchvisionMNIST
+    from torchvision import datasets
 
     data = MNIST("none").load(synthetic_mnist)
-    theirs = TorchvisionMNIST(str(synthetic_mnist), train=True, download=False)
+    theirs = datasets.MNIST(str(synthetic_mnist), train=True, download=False)
     assert [len(data.split(name)) for name in ("train", "validation", "test")] == [50_000, 10_000, 10_000]
     assert torch.equal(data.train.pixels[:, 0], theirs.data[:50_000])
     assert torch.equal(data.validation.labels, theirs.targets[50_000:])

@@ -1,0 +1,26 @@
+"""What is said of a trial while it runs and when it ends. Imports no torch: drivers hear it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial in training is."""
+
+    epoch: int
+    epochs: int
+    elbo: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    `state` is done, failed (again each time: not worth a retry), stopped (as asked) or interrupted (by the store:
+    worth a retry once its cause is gone).
+    """
+
+    state: str
+    message: str = ""
