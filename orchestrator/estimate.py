@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.plan import PlannedTrial
     from workers.trial import Trial
 
-NOMINAL_FLOPS_PER_CPU = 2e10
+NOMINAL_FLOPS_PER_CPU = 5e10
 NOMINAL_FLOPS_PER_GPU = 1e13
 FORWARD_PASSES = {"train": 3, "evaluate": 1}
 """What an image costs in the phases that do counted work, in forward passes."""

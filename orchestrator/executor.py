@@ -64,6 +64,9 @@ class Listener(Protocol):
     def ended(self, trial_id: str, outcome: Outcome) -> None:
         """The trial's attempt has ended for good."""
 
+    def tick(self) -> None:
+        """Time passes; called several times a second."""
+
 
 @dataclass(frozen=True)
 class WorkerSettings:
@@ -310,6 +313,9 @@ class _Watcher(_NotPickled, tune.Callback):
         elif "epoch" in result:
             progress = Progress(result["epoch"], result["epochs"], result["elbo"])
             self._listener.progressed(self._id(trial), progress)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002 (Tune's)
+        self._listener.tick()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002 (Tune's)
         self.active.discard(self._id(trial))

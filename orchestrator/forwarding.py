@@ -90,7 +90,6 @@ class Forwarding:
             f"MLflow is behind: {reason}. The results are safe in the store; "
             f"`mrvae-orch sync {self._name}` sends what is left.",
             soft_wrap=True,
-            markup=False,
         )
 
 

@@ -27,7 +27,7 @@ class TrialStatus:
     state: str
     message: str = ""
     attempts: int = 0
-    epoch: int = 0
+    epoch: float = 0.0
     epochs: int = 0
     elbo: float | None = None
     started_at: float | None = None
@@ -84,7 +84,7 @@ def _unfinished(folder: TrialFolder, planned: PlannedTrial, manifest: Manifest |
         state,
         message=str(failure.get("message", "")) if state == FAILED else "",
         attempts=int(failure.get("attempt", progress.get("attempt", 0))),
-        epoch=int(progress.get("epoch", 0)),
+        epoch=float(progress.get("epoch", 0.0)),
         epochs=planned.trial.training.epochs,
         elbo=progress.get("elbo"),
         started_at=progress.get("started_at", failure.get("failed_at")),

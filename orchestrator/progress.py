@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from orchestrator.plan import PlannedTrial
     from workers.outcome import Outcome, Progress
 
-PLAIN_SUMMARY_SECONDS = 30.0
+LIVE_SECONDS, PLAIN_SUMMARY_SECONDS = 0.25, 30.0
 SHOWN_RUNNING = 16
 
 
 @dataclass(frozen=True)
 class _Running:
     started_at: float
-    epoch: int = 0
+    epoch: float = 0.0
     epochs: int = 0
     elbo: float | None = None
+
+    @property
+    def share(self) -> float:
+        return self.epoch / self.epochs if self.epochs else 0.0
 
 
 class ProgressView:
@@ -50,7 +54,7 @@ class ProgressView:
         self._expected = seconds
         self._slots = max(1.0, slots)
         self._clock = clock
-        self._begun_at = self._summarised_at = clock()
+        self._begun_at = self._shown_at = clock()
         self._running: dict[str, _Running] = {}
         self._ended: dict[str, str] = {}
         self._interruptions = 0
@@ -82,7 +86,7 @@ class ProgressView:
         """Say that the trial's worker died and that it goes on from its last checkpoint."""
         self._running.pop(trial_id, None)
         self._interruptions += 1
-        self._say(f"[yellow]interrupted[/] {self._names[trial_id]}: its worker died (try {attempts}); going on")
+        self._say("interrupted", "yellow", f"{self._names[trial_id]}: its worker died (try {attempts}); going on")
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
         """Say how the trial ended."""
@@ -95,29 +99,47 @@ class ProgressView:
         count = f"{len(self._ended)}/{len(self._names)}"
         detail = f": {outcome.message}" if outcome.message else ""
         if self._live is None or outcome.state not in ("done", "stopped"):
-            self._say(f"[{colour}]{outcome.state}[/] {count} {self._names[trial_id]}{detail}")
+            self._say(outcome.state, colour, f"{count} {self._names[trial_id]}{detail}")
+        self._refresh()
+
+    def tick(self) -> None:
+        """Show how time passes; called often."""
         self._refresh()
 
     def stopping(self) -> None:
         """Say that the running trials are about to checkpoint."""
-        self._say("[yellow]stopping[/]: running trials checkpoint first; press Ctrl-C again to leave at once")
+        self._say("stopping", "yellow", "running trials checkpoint first; press Ctrl-C again to leave at once")
 
     def seconds_left(self) -> float | None:
-        """Return the expected seconds until all trials have ended, or None before anything tells."""
-        correction = self._spent_actual / self._spent_expected if self._spent_expected else 1.0
-        left = [self._expected.get(name, 0.0) * correction for name in self._names if name not in self._ended]
-        gone = sum(self._clock() - running.started_at for running in self._running.values())
-        return max(0.0, sum(left) - gone) / self._slots if sum(left) else None
+        """Return the expected seconds until all trials have ended, or None before anything tells.
+
+        The expectations are corrected by how the trials that ended, and those that run, compare with theirs.
+        """
+        now = self._clock()
+        actual, expected = self._spent_actual, self._spent_expected
+        begun = 0.0
+        for trial_id, running in self._running.items():
+            part = self._expected.get(trial_id, 0.0) * running.share
+            begun += part
+            if part:
+                actual, expected = actual + now - running.started_at, expected + part
+        waiting = sum(self._expected.get(trial_id, 0.0) for trial_id in self._names if trial_id not in self._ended)
+        if not waiting:
+            return None
+        return (waiting - begun) * (actual / expected if expected else 1.0) / self._slots
 
     def _refresh(self) -> None:
-        if self._live is not None:
+        since = self._clock() - self._shown_at
+        if self._live is not None and since >= LIVE_SECONDS:
+            self._shown_at = self._clock()
             self._live.update(self._render())
-        elif self._clock() - self._summarised_at >= PLAIN_SUMMARY_SECONDS:
-            self._summarised_at = self._clock()
+        elif self._live is None and since >= PLAIN_SUMMARY_SECONDS:
+            self._shown_at = self._clock()
             self._console.print(self._summary())
 
-    def _say(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, highlight=False)
+    def _say(self, state: str, colour: str, line: str) -> None:
+        # As Text, because a message may hold brackets, which rich would read as markup.
+        self._console.print(Text.assemble((state, colour), " ", line), soft_wrap=True)
 
     def _summary(self) -> Text:
         counts = {state: list(self._ended.values()).count(state) for state in ("done", "failed")}
@@ -141,7 +163,7 @@ class ProgressView:
         for column, justify in (("running", "left"), ("epoch", "right"), ("ELBO", "right"), ("for", "right")):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]  # rich wants the literal
         for trial_id, running in list(self._running.items())[:SHOWN_RUNNING]:
-            epoch = f"{running.epoch}/{running.epochs}" if running.epochs else "…"
+            epoch = f"{running.epoch:.1f}/{running.epochs}" if running.epochs else "…"
             elbo = f"{running.elbo:.2f}" if running.elbo is not None else ""
             table.add_row(self._names[trial_id], epoch, elbo, duration(self._clock() - running.started_at))
         if len(self._running) > SHOWN_RUNNING:

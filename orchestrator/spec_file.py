@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
+from orchestrator.errors import UserError
 from orchestrator.nearest import nearest
 from orchestrator.spec import SweepSpec, json_schema
 from orchestrator.spec_messages import messages
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MOST_LINES = 20
 
 
-class SpecError(Exception):
+class SpecError(UserError):
     """A spec that cannot be used; its text is the message to print, one line a problem."""
 
     def __init__(self, problems: Sequence[str]) -> None:

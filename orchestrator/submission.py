@@ -10,7 +10,7 @@ from orchestrator.errors import SweepError
 from orchestrator.forwarding import Forwarding
 from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
 from orchestrator.observations import estimate_trials
-from orchestrator.plan import launch_order
+from orchestrator.plan import launch_order, plan
 from orchestrator.progress import ProgressView, duration
 from orchestrator.reporting import write_sweep_report
 from orchestrator.sweeps import save_sweep, sole_driver
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from orchestrator.plan import PlannedTrial
+    from orchestrator.plan import Plan, PlannedTrial
     from orchestrator.spec import SweepSpec
     from orchestrator.sweeps import Sweep
     from workers.outcome import Outcome
@@ -49,15 +49,16 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
     Raises:
         StoreError, DataError, SweepError: before anything ran, with a message for the user.
     """
+    planned = plan(spec)
+    for dataset in {each.trial.dataset for each in _left(planned, read_ledger(store, planned.trials), options)}:
+        dataset.check_present(options.data_root)
     store.check_writable()
     with sole_driver(store, spec.name):
-        sweep = save_sweep(store, spec, time.time())
+        sweep = save_sweep(store, planned, time.time())
         if options.retry_failed:
             _forget_failures(store, sweep)
-        ledger = read_ledger(store, sweep.plan.trials)
-        left = _left(sweep, ledger, train=options.train)
-        for dataset in {planned.trial.dataset for planned in left}:
-            dataset.check_present(options.data_root)
+        ledger = read_ledger(store, planned.trials)
+        left = _left(planned, ledger, options)
         with Forwarding(store, sweep.name, options.tracking_uri) as forwarding:
             outcomes, stopped = _run(sweep, left, ledger, store, options, console)
             ledger = read_ledger(store, sweep.plan.trials)
@@ -66,9 +67,9 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
         return _conclude(sweep, ledger, outcomes, console, stopped=stopped)
 
 
-def _left(sweep: Sweep, ledger: Mapping[str, TrialStatus], *, train: bool) -> list[PlannedTrial]:
-    wanted = [planned for planned in sweep.plan.trials if not ledger[planned.trial_id].finished]
-    return [planned for planned in wanted if train or ledger[planned.trial_id].state == TRAINED]
+def _left(planned: Plan, ledger: Mapping[str, TrialStatus], options: SubmitOptions) -> list[PlannedTrial]:
+    unfinished = [each for each in planned.trials if not ledger[each.trial_id].finished]
+    return [each for each in unfinished if options.train or ledger[each.trial_id].state == TRAINED]
 
 
 def _run(
@@ -80,14 +81,13 @@ def _run(
     console: Console,
 ) -> tuple[Mapping[str, Outcome], bool]:
     if not left:
-        console.print(f"Nothing to run: {_describe_counts(ledger)}.", highlight=False)
+        console.print(f"Nothing to run: {_describe_counts(ledger)}.")
         return {}, False
     estimates = estimate_trials(store, sweep.plan.trials, ledger)
     seconds = {planned.trial_id: estimates[planned.trial_id].device_seconds for planned in left}
     console.print(
         f"{sweep.name}: {len(sweep.plan.trials)} trials ({_describe_counts(ledger)}); running {len(left)}, "
         f"about {duration(sum(seconds.values()))} of device time",
-        highlight=False,
         soft_wrap=True,
     )
     return _execute(sweep, launch_order(left, seconds), seconds, store, options, console)
@@ -139,19 +139,20 @@ def _conclude(
 ) -> int:
     counts = count_states(ledger.values())
     failed = [status for status in ledger.values() if status.state == FAILED]
-    interrupted = {trial_id: outcome for trial_id, outcome in outcomes.items() if outcome.state == "interrupted"}
-    for message in sorted({outcome.message for outcome in interrupted.values()}):
-        console.print(f"[red]interrupted[/] {message}", soft_wrap=True, highlight=False)
+    interruptions = sorted({outcome.message for outcome in outcomes.values() if outcome.state == "interrupted"})
+    for message in interruptions:
+        console.print(f"interrupted: {message}", soft_wrap=True)
     if failed:
         console.print(
             f"{len(failed)} failed and would fail again; after a change, `mrvae-orch submit … --retry-failed` tries "
             f"them anew. Details: mrvae-orch status {sweep.name}",
             soft_wrap=True,
-            highlight=False,
         )
     if stopped:
-        console.print("Stopped; the same command goes on from the last checkpoints.", highlight=False)
+        console.print("Stopped; the same command goes on from the last checkpoints.")
         return EXIT_STOPPED
+    if any(message.startswith("store:") for message in interruptions):
+        return EXIT_USAGE
     return EXIT_DONE if counts.get(DONE, 0) == len(sweep.plan.trials) else EXIT_FAILED
 
 

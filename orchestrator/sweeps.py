@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from orchestrator.spec import SweepSpec
     from workers.store import Store
 
 SPEC = "spec.yaml"
@@ -37,14 +36,14 @@ class Sweep:
         return self.plan.name
 
 
-def save_sweep(store: Store, spec: SweepSpec, now: float) -> Sweep:
+def save_sweep(store: Store, planned: Plan, now: float) -> Sweep:
     """Write a sweep's spec to the store and return the sweep; its first submission's time stays."""
-    folder = store.sweep(spec.name)
+    folder = store.sweep(planned.name)
     earlier = folder.read_json(SUBMITTED) or {}
     submitted_at = float(earlier.get("submitted_at", now))
-    folder.write(SPEC, spec_yaml(spec).encode())
+    folder.write(SPEC, spec_yaml(planned.spec).encode())
     folder.write_json(SUBMITTED, {"submitted_at": submitted_at})
-    return Sweep(folder.path, plan(spec), submitted_at)
+    return Sweep(folder.path, planned, submitted_at)
 
 
 def load_sweep(store: Store, name: str) -> Sweep:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import pytest
 
 SPEC = """\
 name: tiny
@@ -102,8 +101,3 @@ def wait_until(condition, seconds: float = 120):
             return found
         time.sleep(0.02)
     raise AssertionError(f"nothing happened within {seconds} s")
-
-
-@pytest.fixture
-def command_line(tmp_path) -> CommandLine:
-    return CommandLine(tmp_path)

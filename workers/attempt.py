@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from workers.store import StoredFile, TrialFolder
     from workers.trial import Trial
 
-COST_SECONDS = 5.0
+ACCOUNT_SECONDS = 5.0
 """How often an attempt's costs and progress are written while it trains; a kill loses no more of its account."""
 CHECKPOINT_SHARE = 50
 """Checkpoints are at least so many times their own duration apart: they cost 2 % of training at most."""
@@ -49,7 +49,8 @@ class Attempt:
         self.accountant = Accountant(folder, self.device, count, clock=context.clock, now=context.now)
         self.checkpoints = TrainingCheckpoints(folder)
         self.metrics = MetricLog(folder.path / METRIC_LOG)
-        self._checkpointed_at = self._accounted_at = context.clock()
+        self._checkpointed_at = context.clock()
+        self._accounted_at: float | None = None
         self._checkpoint_duration = 0.0
 
     def run(self) -> None:
@@ -111,12 +112,14 @@ class Attempt:
 
         def after_step() -> bool:
             self.accountant.count("train", state.sampler.batch_size, flops * state.sampler.batch_size)
+            self._tell_progress(state)
             if self._checkpoint_is_due():
                 self._checkpoint(state, train_seconds())
             return self.context.should_stop()
 
         def after_epoch() -> None:
-            self._record_epoch(state.finish_epoch(train_seconds()))
+            step, metrics = epoch_metrics(state.finish_epoch(train_seconds()))
+            self.metrics.append(step, metrics, self._timestamp_ms())
 
         with self.accountant.phase("train"):
             finished = train(state, after_step=after_step, after_epoch=after_epoch)
@@ -137,12 +140,11 @@ class Attempt:
         self._checkpointed_at = self.context.clock()
         self._checkpoint_duration = self._checkpointed_at - started
 
-    def _record_epoch(self, row: HistoryRow) -> None:
-        step, metrics = epoch_metrics(row)
-        self.metrics.append(step, metrics, self._timestamp_ms())
-        progress = Progress(row.epoch + 1, self.trial.training.epochs, row.elbo)
+    def _tell_progress(self, state: TrainingState) -> None:
+        elbo = state.history[-1].elbo if state.history else None
+        progress = Progress(state.step / state.sampler.steps_per_epoch, self.trial.training.epochs, elbo)
         self.context.report(progress)
-        if self.context.clock() - self._accounted_at >= COST_SECONDS or row.epoch == 0:
+        if self._accounted_at is None or self.context.clock() - self._accounted_at >= ACCOUNT_SECONDS:
             self._accounted_at = self.context.clock()
             self.accountant.write("running")
             where = {"attempt": self.accountant.attempt, "host": socket.gethostname(), "pid": os.getpid()}

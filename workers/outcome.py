@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a trial in training is."""
+    """How far a trial in training is: epochs done, in fractions, of how many, and the last whole epoch's ELBO."""
 
-    epoch: int
+    epoch: float
     epochs: int
-    elbo: float
+    elbo: float | None
 
 
 @dataclass(frozen=True)

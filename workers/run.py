@@ -43,7 +43,7 @@ class Context:
     """What a trial needs from its surroundings; none of it is part of its identity.
 
     `load_data` may cache. `should_stop` is asked after every step; when it turns true the trial checkpoints and
-    returns. `report` hears of every epoch. `clock` measures durations, `now` dates what is logged.
+    returns. `report` hears of every step, and should look at few. `clock` measures durations, `now` dates logs.
     """
 
     store: Store

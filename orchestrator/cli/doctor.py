@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from orchestrator.cli.options import console, data_option, store_option, tracking_option
 from workers.data.registry import DATASETS
@@ -30,12 +31,16 @@ Finding = tuple[bool | None, str]
 @tracking_option
 @click.pass_context
 def command(context: click.Context, store: Store, data_root: Path, tracking_uri: str | None) -> None:
-    """Check this machine: versions, devices, datasets, the store and MLflow. Exit code 1 if something is wrong."""
-    marks = {True: "[green]ok[/]   ", False: "[red]wrong[/]", None: "     "}
+    """Check this machine: versions, devices, datasets, the store and MLflow. Exit code 1 if something is wrong.
+
+    \b
+    mrvae-orch doctor --store /mnt/runs --tracking-uri http://mlflow.lab:5000
+    """
+    marks = {True: ("ok   ", "green"), False: ("wrong", "red"), None: ("     ", "")}
     out = console()
     all_well = True
     for well, text in _findings(store, data_root, tracking_uri):
-        out.print(f"{marks[well]} {text}", soft_wrap=True)
+        out.print(Text.assemble(marks[well], " ", text), soft_wrap=True)
         all_well = all_well and well is not False
     context.exit(0 if all_well else 1)
 

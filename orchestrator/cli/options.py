@@ -69,5 +69,5 @@ def sweep_argument(**options: Any) -> Callable[[Any], Any]:
 
 def console() -> Console:
     """Return the console that results go to; tables in a file or a pipe are not cut to a terminal's width."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    found = Console(highlight=False, markup=False)
+    return found if found.is_terminal else Console(highlight=False, markup=False, width=PLAIN_WIDTH)

@@ -77,7 +77,7 @@ def _show_one(sweep: Sweep, ledger: Mapping[str, TrialStatus]) -> None:
     for planned in rows[:SHOWN_TRIALS]:
         status = ledger[planned.trial_id]
         table.add_row(
-            describe(planned), status.state, f"{status.epoch}/{status.epochs}", str(status.attempts), status.message
+            describe(planned), status.state, f"{status.epoch:.1f}/{status.epochs}", str(status.attempts), status.message
         )
     out.print(table)
     if len(rows) > SHOWN_TRIALS:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workers.data.dataset import Dataset
 from workers.data.digits import Digits
 from workers.data.mnist import MNIST
+
+if TYPE_CHECKING:
+    from workers.data.dataset import Dataset
 
 DATASETS: dict[str, type[Dataset]] = {dataset.name: dataset for dataset in (Digits, MNIST)}
 

@@ -1,0 +1,165 @@
+"""Whatever is killed, nothing is lost and nothing is done twice: real Ray, real kill -9, real signals."""
+
+import os
+import signal
+
+import psutil
+import pytest
+import safetensors.torch
+import torch
+
+from command_line import SPEC, CommandLine, kill_all, wait_until
+from evaluation.records import HistoryRow, from_parquet
+from workers.attempt import Attempt
+from workers.costs import read_costs
+from workers.data.digits import Digits
+from workers.outcome import Outcome
+from workers.run import Context, run_trial
+from workers.store import Store
+from workers.trial import Evaluation, Resources, Trial
+
+# One trial at a time, long enough to be caught in the middle.
+LONG = SPEC.replace("epochs: 3", "epochs: 150").replace("seeds: [0]", "seeds: [0]\nresources: {cpus: 2}")
+ONE_LONG = LONG.replace("  - {kind: beta-vae, betas: [0.1, 1]}\n", "")
+
+
+def mid_training(command_line: CommandLine):
+    """Return the folder of a trial that is in training and has a checkpoint, once there is one."""
+
+    def look():
+        for path in command_line.store.glob("trials/*/checkpoint/step-*.safetensors"):
+            folder = path.parents[1]
+            if not (folder / "manifest.json").exists():
+                return folder
+        return None
+
+    return wait_until(look)
+
+
+def undisturbed_tensors(folder, store):
+    """Train the same trial in this process, in a store of its own, and return its final weights."""
+    trial = Trial.from_json(Store(folder.parents[1]).trial(folder.name).read_json("trial.json"))
+    data = Digits(train_limit=256).load(folder)
+    evaluation = Evaluation(betas=(0.1,)).for_method(trial.method)
+    context = Context(store, "undisturbed", evaluation, Resources(), load_data=lambda _: data)
+    assert run_trial(trial, context) == Outcome("done")
+    return safetensors.torch.load(store.trial(folder.name).read("checkpoint/final.safetensors"))
+
+
+def check_all_is_whole(command_line: CommandLine, trials: int, store: Store):
+    """Every trial is done once, its bits are those of an undisturbed run, and its history has every epoch once."""
+    folders = sorted((command_line.store / "trials").iterdir())
+    assert len(folders) == trials
+    for folder in folders:
+        found = safetensors.torch.load_file(folder / "checkpoint/final.safetensors")
+        expected = undisturbed_tensors(folder, store)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        history = from_parquet(HistoryRow, (folder / "history.parquet").read_bytes(), "history")
+        assert [row.epoch for row in history] == list(range(150))
+        assert not list(folder.rglob("*.tmp"))
+        assert not list(folder.glob("checkpoint/step-*"))
+
+
+def test_everything_killed_and_submitted_again(command_line, tmp_path):
+    """After kill -9 of the driver, Ray and all workers, with the newest checkpoint cut, the same submit finishes."""
+    command_line.write_spec(LONG)
+    process = command_line.start("submit", "spec.yaml", "--checkpoint-every", "0.2")
+    folder = mid_training(command_line)
+    wait_until(lambda: len(list(folder.glob("checkpoint/step-*.safetensors"))) == 2)
+    kill_all(process)
+    newest = max(folder.glob("checkpoint/step-*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    status = command_line.run("status", "tiny", "--json").json
+    assert status["counts"].get("running", 0) == 0
+    assert status["counts"]["pending"] >= 1
+    again = command_line.run("submit", "spec.yaml")
+    assert again.code == 0, again.out + again.err
+    check_all_is_whole(command_line, 3, Store(tmp_path / "undisturbed"))
+    rows = read_costs(Store(command_line.store).trial(folder.name))
+    assert {(row.attempt, row.outcome) for row in rows} == {(1, "killed"), (2, "done")}
+    done = sum(row.images for row in rows if row.phase == "train" and row.outcome == "done")
+    assert done < 150 * 256
+
+
+def test_ctrl_c_checkpoints_and_exits_130(command_line, tmp_path):
+    """An interrupt lets the running trial checkpoint; the same command goes on from there."""
+    command_line.write_spec(ONE_LONG)
+    process = command_line.start("submit", "spec.yaml", "--checkpoint-every", "1000")
+    folder = wait_until(lambda: next(command_line.store.glob("trials/*/progress.json"), None)).parent
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, out + err
+    assert "the same command goes on" in out
+    assert "Traceback" not in out + err
+    (checkpoint,) = folder.glob("checkpoint/step-*.safetensors")
+    assert {row.outcome for row in read_costs(Store(command_line.store).trial(folder.name))} == {"interrupted"}
+    stopped_at = int(checkpoint.name[5:14])
+    assert 0 < stopped_at < 150 * 4
+    again = command_line.run("submit", "spec.yaml")
+    assert again.code == 0, again.out + again.err
+    check_all_is_whole(command_line, 1, Store(tmp_path / "undisturbed"))
+    last = [row for row in read_costs(Store(command_line.store).trial(folder.name)) if row.outcome == "done"]
+    assert sum(row.images for row in last if row.phase == "train") == (150 * 4 - stopped_at) * 64
+
+
+def test_killed_worker_is_retried_within_the_same_submit(command_line, tmp_path):
+    """A worker that is killed costs what it did since its last checkpoint, and the sweep goes on by itself."""
+    command_line.write_spec(ONE_LONG)
+    process = command_line.start("submit", "spec.yaml", "--checkpoint-every", "0.2")
+    folder = mid_training(command_line)
+    progress = wait_until(lambda: Store(command_line.store).trial(folder.name).read_json("progress.json"))
+    assert progress["pid"] in {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+    os.kill(progress["pid"], signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    assert "its worker died (try 1); going on" in out
+    check_all_is_whole(command_line, 1, Store(tmp_path / "undisturbed"))
+    outcomes = {(row.attempt, row.outcome) for row in read_costs(Store(command_line.store).trial(folder.name))}
+    assert outcomes == {(1, "killed"), (2, "done")}
+
+
+def test_two_submits_of_one_sweep_exclude_each_other(command_line):
+    """The second one says who runs it and what to do, exits 2, and disturbs nothing."""
+    command_line.write_spec(ONE_LONG)
+    process = command_line.start("submit", "spec.yaml")
+    try:
+        wait_until(lambda: next(command_line.store.glob("trials/*/progress.json"), None))
+        second = command_line.run("submit", "spec.yaml")
+        assert second.code == 2
+        assert "is being run by another process" in second.err
+        running = command_line.run("status", "tiny", "--json").json
+        assert running["counts"] == {"running": 1}
+    finally:
+        kill_all(process)
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_kill_at_any_moment_of_the_commit(tmp_path, moment, make_trial, make_context, monkeypatch):
+    """A trial killed between any two writes of its end is finished by the next attempt, with the same bits."""
+    trial = make_trial()
+    context = make_context(trial)
+    writes = []
+    folder = context.store.trial(trial.trial_id)
+    final_writes = ["points/", "pictures/", "checkpoint/final", "history.parquet"]
+    original = type(folder).write
+
+    class Killed(BaseException):
+        pass
+
+    def write(self, name, content):
+        writes.append(name)
+        if name.startswith(final_writes[moment]):
+            raise Killed
+        return original(self, name, content)
+
+    monkeypatch.setattr(type(folder), "write", write)
+    with pytest.raises(Killed):
+        Attempt(trial, context, folder).run()
+    monkeypatch.undo()
+    assert folder.manifest() is None
+    assert run_trial(trial, context) == Outcome("done")
+    other = make_context(trial, store=Store(tmp_path / "other"))
+    run_trial(trial, other)
+    one, two = (c.store.trial(trial.trial_id).read("checkpoint/final.safetensors") for c in (context, other))
+    expected, found = safetensors.torch.load(one), safetensors.torch.load(two)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
