@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from command_line import SPEC
 from orchestrator.plan import launch_order, plan
 from orchestrator.spec_file import read_spec, spec_from_text
 
@@ -136,11 +137,11 @@ def test_what_decides_the_numbers_is_identity(change):
 
 def test_identities_are_pinned():
     """These may change only where NUMERICS in workers/trial.py is raised: stored results answer to them."""
-    multi_rate, _, plain, *_ = plan(read_spec(RECIPES / "quickstart.yaml", ["training.epochs=60"])).trials
-    assert multi_rate.trial_id == "6c933ad50f7dace29b3ec403441a55fda6246ff1063d968d17c3133265405738"
-    assert multi_rate.evaluation.eval_id == "2af165ce8c948e7b"
-    assert plain.trial_id == "4bded8a59d5805c8151ac0ddd9ccea799f786e9ef467f62f2b23a4cb94e606fa"
-    assert plain.evaluation.eval_id == "946738d75ad3f0dd"
+    multi_rate, plain, _ = plan(spec_from_text(SPEC, "spec")).trials
+    assert multi_rate.trial_id == "54a575759e335126c573e5afa07d31434181db6411a76c7481ccb7da15f69076"
+    assert multi_rate.evaluation.eval_id == "b5b2f2daabdaf077"
+    assert plain.trial_id == "1e942f34584590e48c9efee11d1733a4a1fba33fc78e26fb174b1d13c3348efa"
+    assert plain.evaluation.eval_id == "8313853a5a757470"
 
 
 @pytest.mark.parametrize(("recipe", "trials"), [("quickstart", 12), ("mnist-short", 4)])
