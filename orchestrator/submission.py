@@ -64,7 +64,7 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
             ledger = read_ledger(store, sweep.plan.trials)
             write_sweep_report(store, sweep, ledger, console)
             forwarding.finish(console)
-        return _conclude(sweep, ledger, outcomes, console, stopped=stopped)
+        return _conclude(sweep, ledger, outcomes, console, stopped=stopped, train=options.train)
 
 
 def _left(planned: Plan, ledger: Mapping[str, TrialStatus], options: SubmitOptions) -> list[PlannedTrial]:
@@ -136,8 +136,8 @@ def _conclude(
     console: Console,
     *,
     stopped: bool,
+    train: bool,
 ) -> int:
-    counts = count_states(ledger.values())
     failed = [status for status in ledger.values() if status.state == FAILED]
     interruptions = sorted({outcome.message for outcome in outcomes.values() if outcome.state == "interrupted"})
     for message in interruptions:
@@ -153,7 +153,9 @@ def _conclude(
         return EXIT_STOPPED
     if any(message.startswith("store:") for message in interruptions):
         return EXIT_USAGE
-    return EXIT_DONE if counts.get(DONE, 0) == len(sweep.plan.trials) else EXIT_FAILED
+    # An evaluation asks nothing of trials that were never trained.
+    asked = [status for status in ledger.values() if train or status.manifest is not None]
+    return EXIT_DONE if all(status.state == DONE for status in asked) else EXIT_FAILED
 
 
 def _describe_counts(ledger: Mapping[str, TrialStatus]) -> str:

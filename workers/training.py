@@ -71,6 +71,7 @@ class TrainingState:
         self.data = data
         self.layout = torch.channels_last if trial.training.channels_last else torch.contiguous_format
         self.model = build_model(trial).to(device, memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack this form
+        self.model.train()
         self.optimiser = torch.optim.Adam(self.model.parameters(), fused=True)
         self.sampler = EpochSampler(len(data), trial.training.batch_size, trial.seed)
         self.losses = _LossCheck(device)
@@ -103,7 +104,6 @@ class TrainingState:
         noise = [
             torch.randn(len(x), *shape, generator=random, device=self.device) for shape in self.model.latent_shapes
         ]
-        self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             evidence = self.model(x, condition_on(self.trial.method, betas), noise)
         loss = OBJECTIVES[self.trial.objective.name](evidence, betas * beta_weight(self.trial, self.epoch))
