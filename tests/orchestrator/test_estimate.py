@@ -34,7 +34,7 @@ def test_without_observations_the_speed_is_nominal():
     assert (estimate.device_seconds, estimate.source) == (pytest.approx(WORK / 5e10), "nominal")
     assert estimate_device_seconds(planned(gpus=1), []).device_seconds == pytest.approx(WORK / 1e13)
     threaded = replace(TRIAL, training=replace(TRIAL.training, threads=4))
-    assert estimate_device_seconds(planned(threaded), []).device_seconds == pytest.approx(WORK / 8e10)
+    assert estimate_device_seconds(planned(threaded), []).device_seconds == pytest.approx(WORK / 2e11)
 
 
 def test_trials_like_it_tell_most():
