@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -108,7 +109,7 @@ class ProgressView:
 
     def stopping(self) -> None:
         """Say that the running trials are about to checkpoint."""
-        self._say("stopping", "yellow", "running trials checkpoint first; press Ctrl-C again to leave at once")
+        self._say("stopping:", "yellow", "running trials checkpoint first; press Ctrl-C again to leave at once")
 
     def seconds_left(self) -> float | None:
         """Return the expected seconds until all trials have ended, or None before anything tells.
@@ -158,8 +159,8 @@ class ProgressView:
             parts.append(f"about {duration(left)} left")
         return Text(" · ".join(parts))
 
-    def _render(self) -> Table:
-        table = Table(title=self._summary(), title_justify="left", title_style="", expand=False)
+    def _render(self) -> Group:
+        table = Table(expand=False)
         for column, justify in (("running", "left"), ("epoch", "right"), ("ELBO", "right"), ("for", "right")):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]  # rich wants the literal
         for trial_id, running in list(self._running.items())[:SHOWN_RUNNING]:
@@ -168,7 +169,7 @@ class ProgressView:
             table.add_row(self._names[trial_id], epoch, elbo, duration(self._clock() - running.started_at))
         if len(self._running) > SHOWN_RUNNING:
             table.add_row(f"… and {len(self._running) - SHOWN_RUNNING} more", "", "", "")
-        return table
+        return Group(self._summary(), table)
 
 
 def describe(planned: PlannedTrial) -> str:

@@ -24,7 +24,9 @@ methods:
 training: {epochs: 3, batch_size: 64, learning_rate: 1e-3}
 seeds: [0]
 evaluation: {betas: [0.1, 0.3, 1]}
+resources: {cpus: 2}
 """
+"""Each trial takes both cores of a small machine, so that they run one after the other, in one worker."""
 
 
 @dataclass(frozen=True)

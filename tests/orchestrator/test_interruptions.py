@@ -18,8 +18,8 @@ from workers.run import Context, run_trial
 from workers.store import Store
 from workers.trial import Evaluation, Resources, Trial
 
-# One trial at a time, long enough to be caught in the middle.
-LONG = SPEC.replace("epochs: 3", "epochs: 150").replace("seeds: [0]", "seeds: [0]\nresources: {cpus: 2}")
+# Long enough to be caught in the middle.
+LONG = SPEC.replace("epochs: 3", "epochs: 150")
 ONE_LONG = LONG.replace("  - {kind: beta-vae, betas: [0.1, 1]}\n", "")
 
 
