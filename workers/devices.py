@@ -8,15 +8,21 @@ from pathlib import Path
 import torch
 
 
+class DeviceMissing(Exception):  # noqa: N818 (a state of the machine, not a defect)
+    """The trial was given a device that torch cannot use here."""
+
+
 def choose_device(gpus: float) -> torch.device:
     """Return the device a trial runs on: the first visible GPU if it was given any share of one, else the CPU.
 
-    Raises RuntimeError where a GPU was promised and torch sees none.
+    Raises DeviceMissing where a GPU was promised and torch sees none.
     """
     if gpus == 0:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise RuntimeError("the trial was given a GPU but torch sees none; set resources.gpus to 0 or check the driver")
+        raise DeviceMissing(
+            "the trial was given a GPU but torch sees none; set resources.gpus to 0 or check the driver"
+        )
     return torch.device("cuda", 0)
 
 

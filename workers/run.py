@@ -12,6 +12,7 @@ import torch
 
 from workers.attempt import Attempt
 from workers.data.dataset import DataError
+from workers.devices import DeviceMissing
 from workers.measuring import Interrupted
 from workers.outcome import Outcome
 from workers.store import StoreError
@@ -89,8 +90,8 @@ def _run_locked(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
     folder.remove(FAILURE)
     try:
         return _attempt(trial, context, folder)
-    except (StoreError, OSError) as error:
-        # Disks and networks are not the trial's fault.
+    except (StoreError, OSError, DeviceMissing) as error:
+        # Disks, networks and machines are not the trial's fault.
         return Outcome("interrupted", str(error))
 
 

@@ -15,7 +15,7 @@ from workers.metric_log import read_entries
 from workers.outcome import Outcome
 from workers.run import run_trial
 from workers.store import Store
-from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Trial
+from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Resources, Trial
 
 
 class StopAfter:
@@ -211,6 +211,15 @@ def test_bfloat16_and_channels_last_train(make_trial, make_context):
     for one, other in zip(first, second, strict=True):
         assert one.distortion != other.distortion
         assert one.distortion == pytest.approx(other.distortion, rel=0.1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that the test wants to be missing")
+def test_missing_gpu_interrupts(make_trial, make_context):
+    """A machine that lacks the promised GPU is not the trial's fault either."""
+    trial = make_trial()
+    outcome = run_trial(trial, make_context(trial, resources=Resources(gpus=1.0)))
+    assert outcome.state == "interrupted"
+    assert "torch sees none" in outcome.message
 
 
 def test_full_disk_interrupts_and_is_told_apart_from_failure(make_trial, make_context, tmp_path):
