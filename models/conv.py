@@ -5,25 +5,50 @@ from typing import ClassVar
 
 from models.tables import Convolution, Dense, Table, TabledArchitecture, TransposedConvolution
 
+ENCODER = (
+    Convolution(128, kernel=4, stride=2, padding=1, norm=True),
+    Convolution(256, kernel=4, stride=2, padding=1, norm=True),
+    Convolution(512, kernel=4, stride=2, padding=1, norm=True),
+    Convolution(1024, kernel=4, stride=2, padding=1, norm=True),
+)
+
 
 @dataclass(frozen=True)
 class Conv(TabledArchitecture):
-    """The convolutional VAE with batch norm of MR-VAE (Bae et al. 2022, MNIST and Omniglot)."""
+    """The convolutional VAE with batch norm of MR-VAE (Bae et al. 2022), for 1x28x28, 3x32x32 and 3x64x64.
+
+    The paper's latents are 32 for MNIST, Omniglot and SVHN, 256 for CIFAR-10 and 64 for CelebA. A decoder may
+    pass through a size that is no power of two (33x33, 15x15): its kernels are those of the authors' models.
+    """
 
     name = "conv"
     tables: ClassVar = {
         (1, 28, 28): Table(
-            encoder=(
-                Convolution(128, kernel=4, stride=2, padding=1, norm=True),
-                Convolution(256, kernel=4, stride=2, padding=1, norm=True),
-                Convolution(512, kernel=4, stride=2, padding=1, norm=True),
-                Convolution(1024, kernel=4, stride=2, padding=1, norm=True),
-            ),
+            encoder=ENCODER,
             decoder=(
                 Dense((1024, 4, 4), gated=False, relu=False),
                 TransposedConvolution(512, kernel=3, stride=2, padding=1, norm=True),
                 TransposedConvolution(256, kernel=3, stride=2, padding=1, output_padding=1, norm=True),
                 TransposedConvolution(1, kernel=3, stride=2, padding=1, output_padding=1, gated=False, relu=False),
+            ),
+        ),
+        (3, 32, 32): Table(
+            encoder=ENCODER,
+            decoder=(
+                Dense((1024, 8, 8), gated=False, relu=False),
+                TransposedConvolution(512, kernel=4, stride=2, padding=1, norm=True),
+                TransposedConvolution(256, kernel=4, stride=2, padding=1, output_padding=1, norm=True),
+                TransposedConvolution(3, kernel=4, stride=1, padding=2, gated=False, relu=False),
+            ),
+        ),
+        (3, 64, 64): Table(
+            encoder=ENCODER,
+            decoder=(
+                Dense((1024, 8, 8), gated=False, relu=False),
+                TransposedConvolution(512, kernel=5, stride=2, padding=2, norm=True),
+                TransposedConvolution(256, kernel=5, stride=2, padding=1, norm=True),
+                TransposedConvolution(128, kernel=5, stride=2, padding=2, output_padding=1, norm=True),
+                TransposedConvolution(3, kernel=5, stride=1, padding=1, gated=False, relu=False),
             ),
         ),
     }

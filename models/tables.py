@@ -224,20 +224,26 @@ class TabledArchitecture(Architecture):
         self.check_shape(shape)
         return self.tables[shape]
 
+    def multi_rate_table(self, shape: Shape) -> Table:
+        """Return the layers of the multi-rate model: the plain one's, but for an architecture that says otherwise."""
+        return self.table(shape)
+
     def parameters(self, shape: Shape, multi_rate: bool) -> int:
         """Return the number of trained parameters."""
-        shapes = self.table(shape).parameter_shapes(shape, self.latent_units, multi_rate)
+        table = self.multi_rate_table(shape) if multi_rate else self.table(shape)
+        shapes = table.parameter_shapes(shape, self.latent_units, multi_rate)
         return sum(math.prod(each) for each in shapes)
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Return the multiply-adds of one example's forward pass, for cost estimates before anything ran."""
+        """Return the multiply-adds of one example's forward pass through the plain model, for cost estimates."""
         return self.table(shape).multiply_adds(shape, self.latent_units)
 
     def build(self, shape: Shape, likelihood: str, gating: Gating | None) -> VAE:
         """Return the model with PyTorch's default initialisation; `gating` None builds the plain one."""
         from models.layers import build_vae  # imports torch, which planning must not pay for
 
-        return build_vae(self.table(shape), shape, self.latent_units, likelihood, gating)
+        table = self.multi_rate_table(shape) if gating else self.table(shape)
+        return build_vae(table, shape, self.latent_units, likelihood, gating)
 
 
 def require_count(option: str, value: object) -> None:

@@ -19,8 +19,9 @@ import sys
 from models.registry import ARCHITECTURES, configure
 for name in ARCHITECTURES:
     architecture = configure(name)
-    assert architecture.multiply_adds((1, 28, 28)) > 0
-    assert architecture.parameters((1, 28, 28), multi_rate=True) > 0
+    for shape in ((1, 28, 28), (3, 32, 32), (3, 64, 64)):
+        assert architecture.multiply_adds(shape) > 0
+        assert architecture.parameters(shape, multi_rate=True) > 0
 import models.annealing
 assert "torch" not in sys.modules, "torch was imported"
 """
@@ -46,11 +47,12 @@ def test_names_are_the_ones_of_the_registry():
 
 
 @pytest.mark.parametrize("name", ["conv", "resnet"])
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 28, 27)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 28, 27), (1, 32, 32), (64, 64, 3)])
 def test_a_shape_without_a_table_is_refused_with_those_that_have_one(name, shape):
     """Checking, estimating and building all refuse, and say what is accepted."""
     architecture = configure(name)
-    message = f"'{name}' takes examples of shape 1x28x28, not {'x'.join(map(str, shape))}"
+    accepted = "1x28x28 or 3x32x32 or 3x64x64"
+    message = f"'{name}' takes examples of shape {accepted}, not {'x'.join(map(str, shape))}"
     for attempt in (
         lambda: architecture.check_shape(shape),
         lambda: architecture.multiply_adds(shape),
@@ -86,3 +88,33 @@ def test_hidden_widths_must_be_counts(hidden):
 def test_an_unknown_option_is_a_type_error():
     with pytest.raises(TypeError, match="depth"):
         configure("resnet", depth=3)
+
+
+@pytest.mark.parametrize("kernel", [4, 2, 0, 3.0, "3", True])
+def test_the_multi_rate_output_kernel_is_the_authors_or_left_out(kernel):
+    with pytest.raises(ValueError, match=r"multi_rate_output_kernel is .*; it must be 3, or null"):
+        configure("resnet", multi_rate_output_kernel=kernel)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64)])
+def test_the_authors_output_kernel_is_refused_where_both_their_models_have_one(shape):
+    """Asking for a layer that the shape does not have is an error that names the option, for plain models too."""
+    architecture = configure("resnet", multi_rate_output_kernel=3)
+    described = "x".join(map(str, shape))
+    message = f"multi_rate_output_kernel 3 is for examples of shape 3x32x32, not {described}"
+    for attempt in (
+        lambda: architecture.check_shape(shape),
+        lambda: architecture.multiply_adds(shape),
+        lambda: architecture.parameters(shape, multi_rate=True),
+        lambda: architecture.build(shape, "squared-error", None),
+    ):
+        with pytest.raises(ValueError, match=message):
+            attempt()
+
+
+def test_the_authors_output_kernel_survives_json_and_tells_configurations_apart():
+    """Identity is made of the options, so the two output layers must differ in them."""
+    architecture = configure("resnet", multi_rate_output_kernel=3)
+    architecture.check_shape((3, 32, 32))
+    assert configure("resnet", **json.loads(json.dumps(asdict(architecture)))) == architecture
+    assert architecture != configure("resnet")

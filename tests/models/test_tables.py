@@ -16,6 +16,9 @@ from models.registry import ARCHITECTURES
 from models.tables import Convolution, Dense, ResidualBlock, Table, TransposedConvolution, final_shape
 
 MNIST = (1, 28, 28)
+CIFAR = SVHN = (3, 32, 32)
+CELEBA = (3, 64, 64)
+SHAPES = (MNIST, CIFAR, CELEBA)
 GATING = Gating()
 
 
@@ -27,62 +30,140 @@ def gated_features(module):
     return [len(weight) for name, weight in module.named_parameters() if name.endswith("gate.weight")]
 
 
+def built(architecture, shape, gating):
+    """Return a model without the memory and the work of its weights: shapes are all that counting needs."""
+    with torch.device("meta"):
+        return architecture.build(shape, "squared-error", gating)
+
+
 def counted_multiply_adds(model, shape, multi_rate):
     """Return the multiply-adds that torch counts in the forward pass of two examples, halved."""
-    noise = [torch.randn(2, *latent) for latent in model.latent_shapes]
+    with torch.device(next(model.parameters()).device):
+        noise = [torch.randn(2, *latent) for latent in model.latent_shapes]
+        x, condition = torch.rand(2, *shape), torch.zeros(2, 1) if multi_rate else None
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.rand(2, *shape), torch.zeros(2, 1) if multi_rate else None, noise)
+        model(x, condition, noise)
     per_example, remainder = divmod(counter.get_total_flops(), 2 * 2)
     assert remainder == 0
     return per_example
 
 
 @pytest.mark.parametrize(
-    ("name", "gating", "total", "encoder", "decoder"),
+    ("name", "shape", "latent_units", "gating", "total", "encoder", "decoder"),
     [
-        ("resnet", None, 1_881_217, 1_001_344, 879_873),
-        ("resnet", GATING, 1_884_289, 1_003_008, 881_281),
-        ("conv", None, 17_526_977, 11_083_456, 6_443_521),
-        ("conv", GATING, 17_532_353, 11_087_296, 6_445_057),
+        ("resnet", MNIST, 32, None, 1_881_217, 1_001_344, 879_873),
+        ("resnet", MNIST, 32, GATING, 1_884_289, 1_003_008, 881_281),
+        ("conv", MNIST, 32, None, 17_526_977, 11_083_456, 6_443_521),
+        ("conv", MNIST, 32, GATING, 17_532_353, 11_087_296, 6_445_057),
+        ("resnet", CIFAR, 256, None, 7_896_963, 5_067_072, 2_829_891),
+        ("resnet", CIFAR, 256, GATING, 7_899_779, 5_068_736, 2_831_043),
+        ("conv", CIFAR, 256, None, 40_462_723, 13_119_616, 27_343_107),
+        ("conv", CIFAR, 256, GATING, 40_468_099, 13_123_456, 27_344_643),
+        ("resnet", SVHN, 32, None, 2_391_491, 1_396_608, 994_883),
+        ("resnet", SVHN, 32, GATING, 2_394_307, 1_398_272, 996_035),
+        ("conv", SVHN, 32, None, 23_947_203, 11_284_160, 12_663_043),
+        ("conv", SVHN, 32, GATING, 23_952_579, 11_288_000, 12_664_579),
+        ("resnet", CELEBA, 64, None, 2_770_819, 1_282_112, 1_488_707),
+        ("resnet", CELEBA, 64, GATING, 2_774_403, 1_284_032, 1_490_371),
+        ("conv", CELEBA, 64, None, 34_594_563, 13_119_232, 21_475_331),
+        ("conv", CELEBA, 64, GATING, 34_600_195, 13_123_072, 21_477_123),
     ],
 )
-def test_parameter_counts_are_those_of_the_paper_s_models(name, gating, total, encoder, decoder):
+def test_parameter_counts_are_those_of_the_paper_s_models(name, shape, latent_units, gating, total, encoder, decoder):
     """The known counts, of the whole model and of each half, from torch and from the table."""
-    architecture = ARCHITECTURES[name](latent_units=32)
-    model = architecture.build(MNIST, "bernoulli", gating)
+    architecture = ARCHITECTURES[name](latent_units=latent_units)
+    model = built(architecture, shape, gating)
     assert (parameters(model), parameters(model.encoder), parameters(model.decoder)) == (
         total,
         encoder,
         decoder,
     )
-    assert architecture.parameters(MNIST, multi_rate=gating is not None) == total
+    assert architecture.parameters(shape, multi_rate=gating is not None) == total
 
 
 @pytest.mark.parametrize(
-    ("name", "encoder", "decoder"), [("resnet", (7, 832), (6, 704)), ("conv", (4, 1920), (2, 768))]
+    ("shape", "latent_units", "gating", "total", "decoder"),
+    [
+        (CIFAR, 256, None, 7_896_963, 2_829_891),
+        (CIFAR, 256, GATING, 7_898_435, 2_829_699),
+        (SVHN, 32, None, 2_391_491, 994_883),
+        (SVHN, 32, GATING, 2_392_963, 994_691),
+    ],
 )
-def test_gates_stand_where_the_paper_s_models_have_them(name, encoder, decoder):
+def test_the_authors_output_kernel_changes_the_multi_rate_resnet_alone(shape, latent_units, gating, total, decoder):
+    """The counts of the authors' code, whose plain model is that of the default."""
+    architecture = ARCHITECTURES["resnet"](latent_units=latent_units, multi_rate_output_kernel=3)
+    model = built(architecture, shape, gating)
+    assert (parameters(model), parameters(model.decoder)) == (total, decoder)
+    assert architecture.parameters(shape, multi_rate=gating is not None) == total
+
+
+def test_the_authors_output_layer_is_of_the_image_s_shape_and_costs_what_torch_counts():
+    """Its multiply-adds, too, follow from the table of the multi-rate model."""
+    architecture = ARCHITECTURES["resnet"](multi_rate_output_kernel=3)
+    table = architecture.multi_rate_table(CIFAR)
+    counted = counted_multiply_adds(built(architecture, CIFAR, GATING), CIFAR, multi_rate=True)
+    assert final_shape(table.decoder, (32,)) == CIFAR
+    assert counted == table.multiply_adds(CIFAR, 32) < architecture.multiply_adds(CIFAR)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "encoder", "decoder"),
+    [
+        ("resnet", MNIST, (7, 832), (6, 704)),
+        ("conv", MNIST, (4, 1920), (2, 768)),
+        ("resnet", CIFAR, (7, 832), (5, 576)),
+        ("conv", CIFAR, (4, 1920), (2, 768)),
+        ("resnet", CELEBA, (8, 960), (7, 832)),
+        ("conv", CELEBA, (4, 1920), (3, 896)),
+    ],
+)
+def test_gates_stand_where_the_paper_s_models_have_them(name, shape, encoder, decoder):
     """The number of gates, and of features they scale, in each half."""
-    model = ARCHITECTURES[name]().build(MNIST, "bernoulli", GATING)
+    model = built(ARCHITECTURES[name](), shape, GATING)
     halves = [gated_features(half) for half in (model.encoder, model.decoder)]
     assert [(len(gates), sum(gates)) for gates in halves] == [encoder, decoder]
 
 
 @pytest.mark.parametrize("gating", [None, GATING])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_tables_give_the_parameter_shapes_and_multiply_adds_that_torch_finds(name, gating):
+def test_tables_give_the_parameter_shapes_and_multiply_adds_that_torch_finds(name, shape, gating):
     """Shapes in the model's own order, and the count of torch's FlopCounterMode."""
     architecture = ARCHITECTURES[name]()
-    model = architecture.build(MNIST, "bernoulli", gating)
-    shapes = architecture.table(MNIST).parameter_shapes(MNIST, 32, multi_rate=gating is not None)
+    model = built(architecture, shape, gating)
+    shapes = architecture.table(shape).parameter_shapes(shape, 32, multi_rate=gating is not None)
     assert [tuple(parameter.shape) for parameter in model.parameters()] == shapes
-    assert counted_multiply_adds(model, MNIST, gating is not None) == architecture.multiply_adds(MNIST)
+    assert counted_multiply_adds(model, shape, gating is not None) == architecture.multiply_adds(shape)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_decoder_ends_in_the_shape_of_an_example(name):
-    table = ARCHITECTURES[name]().table(MNIST)
-    assert final_shape(table.decoder, (32,)) == MNIST
+def test_the_decoder_ends_in_the_shape_of_an_example(name, shape):
+    table = ARCHITECTURES[name]().table(shape)
+    assert final_shape(table.decoder, (32,)) == shape
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "encoder", "decoder"),
+    [
+        ("conv", MNIST, [14, 7, 3, 1], [4, 7, 14, 28]),
+        ("resnet", MNIST, [14, 7, 4, 4, 4], [4, 7, 7, 7, 14, 28]),
+        ("conv", CIFAR, [16, 8, 4, 2], [8, 16, 33, 32]),
+        ("resnet", CIFAR, [16, 8, 8, 8, 8], [8, 8, 8, 16, 32]),
+        ("conv", CELEBA, [32, 16, 8, 4], [8, 15, 31, 62, 64]),
+        ("resnet", CELEBA, [32, 16, 8, 4, 4, 4], [4, 7, 7, 7, 15, 32, 64]),
+    ],
+)
+def test_every_layer_s_output_has_the_sides_of_the_paper_s_model(name, shape, encoder, decoder):
+    """Strides and paddings, which no parameter count shows."""
+    table = ARCHITECTURES[name]().table(shape)
+    assert [final_shape(table.encoder[: depth + 1], shape)[1:] for depth in range(len(table.encoder))] == [
+        (side, side) for side in encoder
+    ]
+    assert [final_shape(table.decoder[: depth + 1], (32,))[1:] for depth in range(len(table.decoder))] == [
+        (side, side) for side in decoder
+    ]
 
 
 spatial_layers = st.one_of(

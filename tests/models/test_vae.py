@@ -182,6 +182,33 @@ def test_every_trained_parameter_gets_a_gradient(name):
         assert parameter.grad.abs().max() > 0, label
 
 
+@pytest.mark.parametrize("gating", [None, Gating()])
+@pytest.mark.parametrize(
+    ("name", "options", "shape"),
+    [
+        ("conv", {}, (3, 32, 32)),
+        ("conv", {}, (3, 64, 64)),
+        ("resnet", {}, (3, 32, 32)),
+        ("resnet", {"multi_rate_output_kernel": 3}, (3, 32, 32)),
+        ("resnet", {}, (3, 64, 64)),
+    ],
+)
+def test_colour_images_are_learnt_by_squared_error(name, options, shape, gating):
+    """Images of the input's shape, their summed squared error as the distortion, and gradients that are finite."""
+    torch.manual_seed(0)
+    model = configure(name, latent_units=4, **options).build(shape, "squared-error", gating)
+    x, condition = torch.rand(2, *shape), torch.tensor([[-1.7], [1.7]]) if gating else None
+    evidence = model(x, condition, [torch.randn(2, 4)])
+    assert evidence.reconstruction.shape == x.shape
+    assert 0 <= evidence.reconstruction.min() < evidence.reconstruction.max() <= 1
+    torch.testing.assert_close(evidence.distortion, (x - evidence.reconstruction).square().sum((1, 2, 3)))
+    (evidence.distortion + evidence.rates[:, 0]).mean().backward()
+    for label, parameter in model.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), label
+    for half in (model.encoder, model.decoder):
+        assert next(half.parameters()).grad.abs().max() > 0
+
+
 def test_distortion_and_rates_are_float32_under_bfloat16_autocast():
     """Lower precision stays inside the network."""
     model = small_vae(Gating()).float()
