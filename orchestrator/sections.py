@@ -156,7 +156,7 @@ def one_of_sections(configured: Mapping[str, type[Any]], wording: Wording) -> An
 def _options(configures: type[Any], wording: Wording) -> Iterable[tuple[dataclasses.Field[Any], Any, str | None]]:
     for field in dataclasses.fields(configures):
         choices = wording.choices.get(field.name)
-        hint = Annotated[str, OneOf(choices)] if choices else _hint(configures, field)
+        hint = Annotated[str, OneOf(choices)] if choices else _as_list(_hint(configures, field))
         about = _docstring_words(configures, field.name) or wording.descriptions.get(field.name)
         yield field, hint, about
 
@@ -166,6 +166,15 @@ def _hint(configures: type[Any], field: dataclasses.Field[Any]) -> Any:
     owner = next(base for base in configures.__mro__ if field.name in inspect.get_annotations(base))
     holder = types.SimpleNamespace(__annotations__={field.name: field.type})
     return typing.get_type_hints(holder, globalns=vars(sys.modules[owner.__module__]))[field.name]
+
+
+def _as_list(hint: Any) -> Any:
+    """Return a tuple's type as a list of that length, about which errors and editors speak of a length."""
+    items = typing.get_args(hint) if typing.get_origin(hint) is tuple else ()
+    if not items or ... in items or len(set(items)) > 1:
+        return hint
+    listed: Any = types.GenericAlias(tuple, (items[0], ...))
+    return Annotated[listed, Field(min_length=len(items), max_length=len(items))]
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

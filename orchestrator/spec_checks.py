@@ -125,10 +125,14 @@ def _refused_overrides(spec: SweepSpec, method: MethodSection, location: Locatio
 def _fit_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
     datasets = list(grid.configured(spec, "dataset").values())
     objectives = list(grid.configured(spec, "objective").values())
-    for architecture in grid.configured(spec, "architecture").values():
-        if refused := _refused_shape(architecture, datasets[0]):
-            yield refused
-            break
+    # The shape is an option of some datasets, so a grid may vary it.
+    shaped = {dataset.shape: dataset for dataset in datasets}.values()
+    pairs = itertools.product(grid.configured(spec, "architecture").values(), shaped)
+    if refused := next(filter(None, itertools.starmap(_refused_shape, pairs)), None):
+        yield refused
+    if any(spec.evaluation.split not in dataset.splits for dataset in datasets):
+        message = f"dataset '{datasets[0].name}' has no {spec.evaluation.split} examples as it is configured"
+        yield problem(("evaluation", "split"), message)
     for position, metric in enumerate(spec.evaluation.metrics):
         needs = (_NEEDS[metric](*pair) for pair in itertools.product(datasets, objectives) if metric in _NEEDS)
         if lacking := next(filter(None, needs), None):

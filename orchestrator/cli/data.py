@@ -11,7 +11,9 @@ from workers.data.registry import DATASETS
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAME = click.argument("name", type=click.Choice(list(DATASETS)))
+NAMED = {name: dataset for name, dataset in DATASETS.items() if not dataset.is_reader()}
+READERS = {name: dataset for name, dataset in DATASETS.items() if dataset.is_reader()}
+NAME = click.argument("name", type=click.Choice(list(NAMED)))
 
 
 @click.group("data")
@@ -22,13 +24,16 @@ def command() -> None:
 @command.command("list")
 @data_option
 def list_datasets(data_root: Path) -> None:
-    """List the datasets and whether they are here."""
+    """List the datasets and whether they are here, and the readers of your own files."""
     table = Table(box=None, header_style="bold")
     for column in ("name", "examples", "here", "what"):
         table.add_column(column)
-    for name, dataset in DATASETS.items():
-        here = all(path.is_file() for path in dataset().locate(data_root))
-        table.add_row(name, f"{dataset.train_examples:,}", "yes" if here else "no", dataset.summary)
+    for name, dataset in NAMED.items():
+        whole = dataset()
+        here = all(path.is_file() for path in whole.locate(data_root))
+        table.add_row(name, f"{whole.train_examples:,}", "yes" if here else "no", dataset.summary)
+    for name, reader in READERS.items():
+        table.add_row(name, "yours", "", reader.summary)
     console().print(table)
 
 

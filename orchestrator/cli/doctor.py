@@ -52,6 +52,9 @@ def _findings(store: Store, data_root: Path, tracking_uri: str | None) -> Iterat
     yield from _devices()
     yield _store(store)
     for name, dataset in DATASETS.items():
+        if dataset.is_reader():
+            yield None, f"data {name}: {dataset.summary}"
+            continue
         missing = [path for path in dataset().locate(data_root) if not path.is_file()]
         yield None if missing else True, f"data {name}: " + (f"not at {missing[0]}" if missing else "here")
     yield _tracking(store, tracking_uri)

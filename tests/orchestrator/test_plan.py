@@ -144,7 +144,9 @@ def test_identities_are_pinned():
     assert plain.evaluation.eval_id == "8313853a5a757470"
 
 
-@pytest.mark.parametrize(("recipe", "trials"), [("quickstart", 12), ("mnist-short", 4)])
+@pytest.mark.parametrize(
+    ("recipe", "trials"), [("quickstart", 12), ("mnist-short", 4), ("cifar10-jpeg-short", 3), ("omniglot-npz-short", 3)]
+)
 def test_recipes_plan(recipe, trials):
     """Every recipe is a right spec, of the size that it says."""
     assert len(plan(read_spec(RECIPES / f"{recipe}.yaml")).trials) == trials

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -28,17 +28,43 @@ class Dataset:
     train_limit: int = 0
 
     name: ClassVar[str]
-    shape: ClassVar[tuple[int, int, int]]
-    train_examples: ClassVar[int]
-    test_examples: ClassVar[int]
-    has_labels: ClassVar[bool] = True
     summary: ClassVar[str]
+
+    if TYPE_CHECKING:
+        # Constants of a named dataset, options of a general reader. At run time there is nothing here: a property
+        # would pass for the default of the option of the same name.
+        @property
+        def shape(self) -> tuple[int, int, int]:
+            """The shape of one example: (channels, height, width)."""
+
+        @property
+        def train_examples(self) -> int:
+            """The number of training examples before any limit."""
+
+        @property
+        def test_examples(self) -> int:
+            """The number of test examples."""
 
     def __post_init__(self) -> None:
         if self.binarise not in BINARISATIONS:
             raise ValueError(f"binarise is {self.binarise!r}; choose one of {', '.join(BINARISATIONS)}")
         if self.train_limit < 0:
             raise ValueError(f"train_limit is {self.train_limit}; it must be 0 (all) or more")
+
+    @classmethod
+    def is_reader(cls) -> bool:
+        """Whether it reads the user's own files, so that there is none without options that name them."""
+        return any(field.default is MISSING and field.default_factory is MISSING for field in fields(cls))
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether every example has a label."""
+        return True
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have examples."""
+        return ("train", "validation", "test")
 
     @property
     def is_binary(self) -> bool:
@@ -55,10 +81,13 @@ class Dataset:
         missing = [path for path in self.locate(root) if not path.is_file()]
         if missing:
             raise DataError(
-                f"dataset {self.name!r} is not there: looked for {missing[0]}. Get it with "
-                f"`mrvae-orch data fetch {self.name} --data {root}`, or name the folder that holds it with --data "
-                "or MRVAE_DATA"
+                f"dataset {self.name!r} is not there: looked for {missing[0]}. {self.how_to_get(root)}, or name the "
+                "folder that holds it with --data or MRVAE_DATA"
             )
+
+    def how_to_get(self, root: Path) -> str:
+        """Return what to do about a missing file, as the beginning of a sentence."""
+        return f"Get it with `mrvae-orch data fetch {self.name} --data {root}`"
 
     def load(self, root: Path) -> ResidentData:
         """Return the prepared splits. Raises DataError where the files are missing or damaged."""

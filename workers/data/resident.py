@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
     from workers.data.dataset import Dataset
 
@@ -21,11 +20,15 @@ BINARISATION_SEED = 20230501
 
 @dataclass(frozen=True)
 class Images:
-    """One split: pixels (N, C, H, W) uint8, labels (N,) int64 or none, and whether batches are drawn from pixels."""
+    """One split: pixels (N, C, H, W) uint8, labels (N,) int64 or none, and how batches are made of them.
+
+    `dynamic` batches are drawn from the pixels; with `flip` each image is mirrored left to right or is not.
+    """
 
     pixels: torch.Tensor
     labels: torch.Tensor | None
     dynamic: bool = False
+    flip: bool = False
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
@@ -33,9 +36,14 @@ class Images:
     def batch(self, indices: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return the examples at `indices` as float32 in [0, 1], (B, C, H, W), on the pixels' device.
 
-        With dynamic binarisation each pixel is 1 with the probability of its grey value, drawn from `generator`.
+        With dynamic binarisation each pixel is 1 with the probability of its grey value, drawn from `generator`;
+        flips have probability 1/2 and are drawn from it as well, before that.
         """
-        x = self.pixels[indices].to(torch.float32).div_(255)
+        pixels = self.pixels[indices]
+        if self.flip:
+            mirrored = torch.rand(len(pixels), 1, 1, 1, generator=generator, device=pixels.device) < 0.5  # noqa: PLR2004 (one in two)
+            pixels = torch.where(mirrored, pixels.flip(-1), pixels)
+        x = pixels.to(torch.float32).div_(255)
         return torch.bernoulli(x, generator=generator) if self.dynamic else x
 
     def first(self, limit: int) -> Images:
@@ -57,24 +65,29 @@ class ResidentData:
     test: Images
 
     def split(self, name: str) -> Images:
-        """Return a split by its name: train, validation or test."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+        """Return a split by its name, train, validation or test, to evaluate on: no image is flipped."""
+        return replace({"train": self.train, "validation": self.validation, "test": self.test}[name], flip=False)
 
     def to(self, device: torch.device) -> ResidentData:
         """Return the splits on another device."""
         return ResidentData(*(split.to(device) for split in (self.train, self.validation, self.test)))
 
 
-def prepare(dataset: Dataset, splits: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]]) -> ResidentData:
-    """Return raw splits, pixels (N, C, H, W) and labels (N,), as the dataset's options want them."""
+RawSplit = tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]
+"""Pixels (N, C, H, W) and labels (N,), or none."""
+
+
+def prepare(dataset: Dataset, splits: Mapping[str, RawSplit], *, flip: bool = False) -> ResidentData:
+    """Return raw splits as the dataset's options want them; `flip` mirrors images of the training split at each use."""
     prepared = {}
     for position, (name, (pixels, labels)) in enumerate(splits.items()):
         keep = slice((name == "train" and dataset.train_limit) or None)
         binary = _binarise(pixels, dataset.binarise, position)[keep]
         prepared[name] = Images(
             pixels=torch.from_numpy(binary.copy()),
-            labels=torch.from_numpy(labels[keep].astype(np.int64)),
+            labels=None if labels is None else torch.from_numpy(labels[keep].astype(np.int64)),
             dynamic=dataset.binarise == "dynamic",
+            flip=flip and name == "train",
         )
     return ResidentData(**prepared)
 
