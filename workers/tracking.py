@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _RUNS_A_PAGE, _IDS_A_QUERY, _FEW_TRIALS = 500, 100, 50
 _LOCK_TRIES, _LOCK_WAIT_SECONDS, _SQLITE_WAIT_SECONDS = 100, 0.1, 2.0
-_PASS_SECONDS, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 2.0, 0.5, 30.0
+_PASS_SECONDS, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 10.0, 0.5, 30.0
 # MLflow's answers to a request that can never succeed as it is; after any other error it may, later.
 _REFUSALS = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST"}
 
@@ -129,7 +129,7 @@ def follow(
 ) -> ForwardReport | TrackingUnavailable:
     """Forward again and again until `should_stop`, then once more; return what came of that last pass.
 
-    Between passes it calls `wait` with seconds: 2 after a pass, 0.5 doubling to 30 while MLflow is away.
+    Between passes it calls `wait` with seconds: 10 after a pass, 0.5 doubling to 30 while MLflow is away.
     A `wait` that returns early when the sweep ends (`Event.wait`) makes the end prompt.
     """
     retry_seconds = _FIRST_RETRY_SECONDS
