@@ -18,6 +18,7 @@ from orchestrator import executor
 from orchestrator.plan import plan
 from orchestrator.progress import ProgressView
 from orchestrator.spec_file import spec_from_text
+from orchestrator.worker import WorkerSettings
 from workers.run import Context, run_trial
 from workers.store import Store
 
@@ -67,7 +68,7 @@ def _context(planned, store: Store, data) -> Context:
 
 def _through_ray(trials, store: Store) -> float:
     store.check_writable()
-    settings = executor.WorkerSettings(str(store.root), "benchmark", ".", str(store.root / "stop"), 30.0)
+    settings = WorkerSettings(str(store.root), "benchmark", ".", str(store.root / "stop"), 30.0)
     view = ProgressView(Console(file=io.StringIO()), trials, {}, 1)
     started = time.perf_counter()
     outcomes = executor.execute(trials, settings, view, executor.StopRequest(store.root / "stop"))

@@ -9,10 +9,7 @@ import secrets
 import signal
 import tempfile
 import threading
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 # Set before Ray is imported, which reads them then: its own progress output, loggers and signal handler are not
@@ -31,22 +28,17 @@ import ray
 from ray import tune
 from ray.tune.stopper import Stopper
 
+from orchestrator.worker import Job, WorkerSettings, run_job
 from workers.outcome import Outcome, Progress
-from workers.store import Store
-from workers.trial import Trial
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from orchestrator.plan import PlannedTrial
-    from workers.data.dataset import Dataset
-    from workers.data.resident import ResidentData
-    from workers.run import Context
-    from workers.trial import Evaluation, Resources
+    from workers.trial import Resources
 
 INTERRUPTIONS_ALLOWED = 3
-REPORT_SECONDS = 1.0
-STOP_POLL_SECONDS = 0.25
 
 
 class Listener(Protocol):
@@ -66,28 +58,6 @@ class Listener(Protocol):
 
     def tick(self) -> None:
         """Time passes; called several times a second."""
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What every worker of a run is told; plain values, because they travel to other processes."""
-
-    store: str
-    sweep: str
-    data_root: str
-    stop_file: str
-    checkpoint_seconds: float
-    provenance: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A planned trial as it travels to a worker."""
-
-    trial_id: str
-    trial: Mapping[str, Any]
-    evaluation: Evaluation
-    resources: Resources
 
 
 class StopRequest:
@@ -213,12 +183,7 @@ def _resources_of(jobs: Sequence[Job]) -> Callable[[Mapping[str, Any]], tune.Pla
 
 def _trainable(jobs_reference: Any, settings: WorkerSettings) -> Callable[[Mapping[str, Any]], None]:
     def train(config: Mapping[str, Any]) -> None:
-        # Imported here because it imports torch, which the driver has no use for.
-        from workers.run import run_trial
-
-        job = _fetch(jobs_reference)[config["job"]]
-        outcome = run_trial(Trial.from_json(job.trial), _context(job, settings))
-        tune.report({"state": outcome.state, "message": outcome.message})
+        run_job(_fetch(jobs_reference)[config["job"]], settings, tune.report)
 
     return train
 
@@ -227,56 +192,6 @@ def _trainable(jobs_reference: Any, settings: WorkerSettings) -> Callable[[Mappi
 def _fetch(reference: Any) -> list[Job]:
     # A worker is reused by many trials, and reads the list of all of them once.
     return ray.get(reference)
-
-
-@functools.lru_cache(maxsize=4)
-def _load(dataset: Dataset, root: str) -> ResidentData:
-    return dataset.load(Path(root))
-
-
-def _context(job: Job, settings: WorkerSettings) -> Context:
-    from workers.run import Context
-
-    return Context(
-        store=Store(Path(settings.store)),
-        sweep=settings.sweep,
-        evaluation=job.evaluation,
-        resources=job.resources,
-        load_data=lambda dataset: _load(dataset, settings.data_root),
-        should_stop=_StopPoll(Path(settings.stop_file)),
-        report=_ThrottledReport(),
-        checkpoint_seconds=settings.checkpoint_seconds,
-        provenance=settings.provenance,
-    )
-
-
-class _StopPoll:
-    """Looks for the stop file, but not at every step."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._looked_at = -STOP_POLL_SECONDS
-        self._found = False
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if not self._found and now - self._looked_at >= STOP_POLL_SECONDS:
-            self._looked_at = now
-            self._found = self._path.exists()
-        return self._found
-
-
-class _ThrottledReport:
-    """Reports progress to Tune, which makes the training wait for the driver, about once a second."""
-
-    def __init__(self) -> None:
-        self._reported_at = time.monotonic()
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self._reported_at >= REPORT_SECONDS:
-            self._reported_at = now
-            tune.report({"epoch": progress.epoch, "epochs": progress.epochs, "elbo": progress.elbo})
 
 
 class _NotPickled:

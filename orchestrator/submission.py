@@ -14,6 +14,7 @@ from orchestrator.plan import launch_order, plan
 from orchestrator.progress import ProgressView, duration
 from orchestrator.reporting import write_sweep_report
 from orchestrator.sweeps import save_sweep, sole_driver
+from orchestrator.worker import WorkerSettings
 from workers.provenance import code_version
 from workers.trial_files import FAILURE
 
@@ -105,7 +106,7 @@ def _execute(
     from orchestrator import executor
 
     stop = executor.StopRequest(sweep.folder / "stop")
-    settings = executor.WorkerSettings(
+    settings = WorkerSettings(
         store=str(store.root),
         sweep=sweep.name,
         data_root=str(options.data_root.absolute()),
