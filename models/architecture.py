@@ -33,6 +33,9 @@ class Architecture:
         """Raise ValueError where this architecture cannot take examples of this shape."""
         raise NotImplementedError
 
+    def check_likelihood(self, likelihood: str) -> None:
+        """Raise ValueError where this architecture cannot have this likelihood; most can have any."""
+
     def multiply_adds(self, shape: Shape) -> int:
         """Return the multiply-adds of one example's forward pass, for cost estimates before anything ran."""
         raise NotImplementedError

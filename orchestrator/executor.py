@@ -32,8 +32,8 @@ from orchestrator.worker import Job, WorkerSettings, run_job
 from workers.outcome import Outcome, Progress
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from orchestrator.plan import PlannedTrial
     from workers.trial import Resources

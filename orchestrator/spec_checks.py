@@ -130,6 +130,9 @@ def _fit_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
     pairs = itertools.product(grid.configured(spec, "architecture").values(), shaped)
     if refused := next(filter(None, itertools.starmap(_refused_shape, pairs)), None):
         yield refused
+    objectives_too = itertools.product(grid.configured(spec, "architecture").values(), objectives)
+    if refused := next(filter(None, itertools.starmap(_refused_likelihood, objectives_too)), None):
+        yield refused
     if any(spec.evaluation.split not in dataset.splits for dataset in datasets):
         message = f"dataset '{datasets[0].name}' has no {spec.evaluation.split} examples as it is configured"
         yield problem(("evaluation", "split"), message)
@@ -147,6 +150,14 @@ def _refused_shape(architecture: Architecture, dataset: Dataset) -> InitErrorDet
         fitting = ", ".join(f"'{name}'" for name in ARCHITECTURES if _takes(name, dataset))
         message = f"{error}, which is what dataset '{dataset.name}' has; architectures that fit it: {fitting}"
         return problem(("architecture", field), message)
+    return None
+
+
+def _refused_likelihood(architecture: Architecture, objective: Objective) -> InitErrorDetails | None:
+    try:
+        architecture.check_likelihood(objective.likelihood)
+    except ValueError as error:
+        return problem(("objective", "likelihood"), str(error))
     return None
 
 

@@ -43,6 +43,7 @@ def test_names_are_the_ones_of_the_registry():
         "mlp": "mlp",
         "conv": "conv",
         "resnet": "resnet",
+        "linear": "linear",
     }
 
 

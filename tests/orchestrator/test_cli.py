@@ -26,6 +26,11 @@ BAD_SPECS = {
         "binarise",
     ),
     "architecture of another shape": (("name: mlp, hidden: [32],", "name: resnet,"), "spec.yaml:3:", "28"),
+    "likelihood of another architecture": (
+        ("name: mlp, hidden: [32],", "name: linear,"),
+        "spec.yaml:4:",
+        "likelihood must be 'squared-error'",
+    ),
     "name with a slash": (("name: tiny", "name: a/b"), "spec.yaml:1:", "letters, digits"),
     "broken YAML": (("seeds: [0]", "seeds: [0"), "spec.yaml:", ""),
     "unsafe tag": (("seeds: [0]", "seeds: !!python/object/apply:os.system ['touch pwned']"), "spec.yaml:9:", "tag"),
