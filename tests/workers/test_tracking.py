@@ -568,7 +568,8 @@ def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(server, server_
             server.start()
 
     outcome = follow(lambda: sweep, forwarder(server_backend), lambda: len(waits) == 3, wait)
-    assert waits == [0.5, 1.0, 2.0]
+    # Twice away, then a pass that went well.
+    assert waits == [0.5, 1.0, 10.0]
     assert 0 < outcome.runs_created < 20
     assert len(server_backend.runs()) == 21
     assert [server_backend.history(trial.trial_id) for trial in sweep.trials] == [expected_history(3)] * 20
@@ -617,7 +618,8 @@ def test_a_server_away_from_the_start_gets_everything_when_it_comes(server_backe
 
         follower = forwarder(server_backend, f"http://127.0.0.1:{port}")
         outcome = follow(lambda: TrackedSweep("s", (trial,)), follower, lambda: len(waits) == 3, wait)
-    assert waits == [0.5, 1.0, 2.0]
+    # Twice away, then a pass that went well.
+    assert waits == [0.5, 1.0, 10.0]
     assert outcome.metrics_sent == 4
     assert server_backend.history(trial.trial_id) == expected_history(3)
 
