@@ -133,14 +133,14 @@ def test_two_submits_of_one_sweep_exclude_each_other(command_line):
         kill_all(process)
 
 
-@pytest.mark.parametrize("moment", range(4))
-def test_kill_at_any_moment_of_the_commit(tmp_path, moment, make_trial, make_context, monkeypatch):
-    """A trial killed between any two writes of its end is finished by the next attempt, with the same bits."""
+@pytest.mark.parametrize("moment", range(5))
+def test_stop_before_each_write_of_the_commit(tmp_path, moment, make_trial, make_context, monkeypatch):
+    """A trial that ends before any file of its result is finished by the next attempt, with the same bits."""
     trial = make_trial()
     context = make_context(trial)
     writes = []
     folder = context.store.trial(trial.trial_id)
-    final_writes = ["points/", "pictures/", "checkpoint/final", "history.parquet"]
+    final_writes = ["points/", "pictures/", "checkpoint/final", "history.parquet", "manifest.json"]
     original = type(folder).write
 
     class Killed(BaseException):
