@@ -55,6 +55,7 @@ class Point:
     latent_units: int | None = None
     bits_per_dimension: float | None = None
     psnr_db: float | None = None
+    perplexity: float | None = None
 
     @property
     def beta(self) -> float:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from models.vae import VAE
 
 Shape = tuple[int, ...]
-"""The shape of one example: (channels, height, width)."""
+"""The shape of one example: (channels, height, width) of an image, (longest, vocabulary) of a text, one-hot."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,11 @@ class Architecture:
         raise NotImplementedError
 
     def check_likelihood(self, likelihood: str) -> None:
-        """Raise ValueError where this architecture cannot have this likelihood; most can have any."""
+        """Raise ValueError where this architecture cannot have this likelihood; most can have any of images."""
+        if likelihood == "categorical":
+            raise ValueError(
+                f"architecture {self.name!r} is of images; likelihood 'categorical' is of text: choose another"
+            )
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return the multiply-adds of one example's forward pass, for cost estimates before anything ran."""

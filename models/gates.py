@@ -22,7 +22,16 @@ def sqrt_relu(affine: Tensor) -> Tensor:
     return torch.sqrt(torch.relu(1 - torch.exp(affine.clamp(max=0))))
 
 
-GATE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "sqrt-relu": sqrt_relu}
+def double_sigmoid(affine: Tensor) -> Tensor:
+    """Return 2 · sigmoid(a), in (0, 2): 1 on average at the start, as the authors' earlier code has it."""
+    return 2 * torch.sigmoid(affine)
+
+
+GATE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "double-sigmoid": double_sigmoid,
+    "sqrt-relu": sqrt_relu,
+}
 
 
 class Gate(nn.Module):

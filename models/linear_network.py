@@ -38,8 +38,14 @@ def logarithm_of_complement(affine: Tensor) -> Tensor:
     return affine.clamp(max=0)
 
 
+def logarithm_of_double_sigmoid(affine: Tensor) -> Tensor:
+    """Return log(2 · sigmoid(a))."""
+    return functional.logsigmoid(affine) + math.log(2)
+
+
 LOG_VARIANCE_GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": functional.logsigmoid,
+    "double-sigmoid": logarithm_of_double_sigmoid,
     "sqrt-relu": logarithm_of_complement,
 }
 
@@ -141,6 +147,8 @@ class LinearVAE(SingleLatentVAE):
         """Return the evidence about x; see `VAE.forward`. The reconstruction is linear, so it may leave [0, 1]."""
         # The error of Dz + μ about x is that of Dz about x - μ.
         evidence = super().forward(x.flatten(1) - self.mean, condition, noise)
+        if evidence.reconstruction is None:
+            return evidence
         return evidence._replace(reconstruction=self._uncentred(evidence.reconstruction))
 
     def generate(self, noise: Sequence[Tensor], condition: Tensor | None) -> Tensor:

@@ -13,8 +13,12 @@ from models.likelihoods import at_least_float32
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from models.architecture import Shape
     from models.likelihoods import Likelihood
 
+
+PAD, START, END, UNKNOWN = range(4)
+"""Tokens that are no words: what fills a batch, what a sentence starts and ends with, and words that are not known."""
 
 CONDITION_AXES = 2
 """Examples, and the β of one."""
@@ -32,13 +36,14 @@ class Evidence(NamedTuple):
     """What a model says about a batch, example by example, at one draw of its latents.
 
     `distortion` (B,) is in the model's `distortion_unit`. `rates` (B, L) are in nats; they and `posteriors`
-    have one entry for each latent layer. `reconstruction` (B, C, H, W), in [0, 1], is the mean of p(x|z).
+    have one entry for each latent layer. `reconstruction` (B, C, H, W), in [0, 1], is the mean of p(x|z); None for
+    text, which has no mean and is decoded word by word (`TextVAE.decode`).
     """
 
     distortion: Tensor
     rates: Tensor
     posteriors: tuple[Posterior, ...]
-    reconstruction: Tensor
+    reconstruction: Tensor | None
 
 
 class VAE(nn.Module, ABC):
@@ -51,10 +56,12 @@ class VAE(nn.Module, ABC):
     latent_shapes: tuple[tuple[int, ...], ...]
     multi_rate: bool
     distortion_unit: str
+    draws_on_its_own = False
+    """Whether training draws from torch's global generator besides `noise`, as dropout does."""
 
     @abstractmethod
     def forward(self, x: Tensor, condition: Tensor | None, noise: Sequence[Tensor]) -> Evidence:
-        """Return the evidence about x (B, C, H, W) in [0, 1].
+        """Return the evidence about x: images (B, C, H, W) in [0, 1], or for a `TextVAE` tokens (B, T).
 
         Raises:
             ValueError: a multi-rate model was given no condition, or a plain one was given one.
@@ -64,9 +71,15 @@ class VAE(nn.Module, ABC):
     def generate(self, noise: Sequence[Tensor], condition: Tensor | None) -> Tensor:
         """Return the mean images (B, C, H, W) in [0, 1] of latents drawn from the prior with this noise.
 
+        A `TextVAE` returns tokens, by greedy decoding.
+
         Raises:
             ValueError: as `forward`.
         """
+
+    def blank(self, examples: int, shape: Shape) -> Tensor:
+        """Return examples of this shape with nothing on them, as `forward` takes them, to count its work with."""
+        return torch.zeros(examples, *shape)
 
     def check_condition(self, condition: Tensor | None) -> None:
         """Raise ValueError unless there is a condition of two axes exactly where the model is multi-rate."""
@@ -76,6 +89,26 @@ class VAE(nn.Module, ABC):
             raise ValueError(f"the condition has shape {tuple(condition.shape)}; it must be (examples, 1)")
         if not self.multi_rate and condition is not None:
             raise ValueError("a plain VAE takes no condition: it has no gates that β could reach")
+
+
+class TextVAE(VAE):
+    """A VAE of sentences. x (B, T) int64 are tokens: START, words, END, then PAD where a sentence is shorter.
+
+    The distortion is the cross-entropy in nats, summed over the tokens after START, END included, PAD not.
+    """
+
+    @abstractmethod
+    def decode(
+        self, latents: Tensor, condition: Tensor | None, longest: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return sentences (B, T), T at most `longest`, for latents (B, latent units), in the form of x.
+
+        Each token is the likeliest after those before it (greedy); with a generator it is drawn from p(x|z).
+        """
+
+    def blank(self, examples: int, shape: Shape) -> Tensor:
+        """Return sentences of the longest length, as `VAE.blank`; a text's shape is (longest, vocabulary)."""
+        return torch.full((examples, shape[0]), UNKNOWN)
 
 
 def gaussian_rate(mean: Tensor, log_variance: Tensor) -> Tensor:

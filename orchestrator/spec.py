@@ -35,8 +35,10 @@ from workers.data.registry import DATASETS
 from workers.trial import (
     ANNEALINGS,
     DECODER_GATES,
+    ENCODER_GATES,
     LIKELIHOODS,
     METRICS,
+    OBJECTIVES,
     PRECISIONS,
     SCHEDULES,
     SPLITS,
@@ -64,7 +66,7 @@ WORDING = Wording(
         "binarise": "How grey pixels become 0 or 1: not at all, at half, drawn once, or drawn at each use.",
         "latent_units": "The number of latent variables.",
         "likelihood": "The model of a pixel; minus its logarithm (or the squared error) is the distortion.",
-        "name": "The name of the objective; there is one, the β-weighted evidence lower bound.",
+        "name": "What β weights: the whole rate (beta-elbo), or its total correlation alone (beta-tcvae).",
         "epochs": "Passes over the training data.",
         "batch_size": "Examples in a training step.",
         "learning_rate": "The step size of Adam, after warm-up.",
@@ -74,6 +76,8 @@ WORDING = Wording(
         "channels_last": "Whether images lie in memory with channels last, as some convolutions prefer.",
     },
 )
+
+WORDING_OF_OBJECTIVE = WORDING._replace(choices={**WORDING.choices, "name": OBJECTIVES})
 
 if TYPE_CHECKING:
     # Made at run time from the registries and dataclasses, so a type checker sees what they have in common.
@@ -85,7 +89,7 @@ if TYPE_CHECKING:
 else:
     DatasetSection = one_of_sections(DATASETS, WORDING)
     ArchitectureSection = one_of_sections(ARCHITECTURES, WORDING)
-    ObjectiveSection = section(Objective, WORDING)
+    ObjectiveSection = section(Objective, WORDING_OF_OBJECTIVE)
     TrainingSection = section(Training, WORDING)
     TrainingOverrides = overrides_section(Training, WORDING)
 
@@ -132,6 +136,9 @@ class MultiRateVAESection(MethodSection):
         tuple[Beta, ...],
         Field(min_length=2, max_length=2, description="The smallest and the largest β it is trained at."),
     ]
+    encoder_gate: Annotated[str, OneOf(ENCODER_GATES), Field(description="The activation of the encoder's gates.")] = (
+        MultiRateVAE.encoder_gate
+    )
     decoder_gate: Annotated[str, OneOf(DECODER_GATES), Field(description="The activation of the decoder's gates.")] = (
         MultiRateVAE.decoder_gate
     )
@@ -139,12 +146,14 @@ class MultiRateVAESection(MethodSection):
     def methods(self) -> tuple[MultiRateVAE, ...]:
         """Return the one model. Raises ValueError where the range is upside down."""
         low, high = self.beta_range
-        return (MultiRateVAE(low, high, self.decoder_gate),)
+        return (MultiRateVAE(low, high, self.encoder_gate, self.decoder_gate),)
 
     def label(self) -> str:
-        """Return what its curve is called; the decoder's gate is named where it is not the usual one."""
-        usual = self.decoder_gate == MultiRateVAE.decoder_gate
-        return "MR-VAE" if usual else f"MR-VAE, {self.decoder_gate} decoder gate"
+        """Return what its curve is called; gates are named where they are not the usual ones."""
+        parts = {"encoder": (self.encoder_gate, MultiRateVAE.encoder_gate)}
+        parts["decoder"] = (self.decoder_gate, MultiRateVAE.decoder_gate)
+        unusual = [f"{chosen} {part} gate" for part, (chosen, usual) in parts.items() if chosen != usual]
+        return ", ".join(["MR-VAE", *unusual])
 
     def extent(self) -> str:
         """Return the range of β."""

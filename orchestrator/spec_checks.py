@@ -13,6 +13,7 @@ from models.registry import ARCHITECTURES
 from orchestrator import grid
 from orchestrator.nearest import hint
 from orchestrator.sections import at_key, moved, named_first, problem
+from workers.data.dataset import ImageDataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -136,6 +137,10 @@ def _fit_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
     if any(spec.evaluation.split not in dataset.splits for dataset in datasets):
         message = f"dataset '{datasets[0].name}' has no {spec.evaluation.split} examples as it is configured"
         yield problem(("evaluation", "split"), message)
+    if refused := next(
+        filter(None, itertools.starmap(_refused_on_data, itertools.product(datasets, objectives))), None
+    ):
+        yield refused
     for position, metric in enumerate(spec.evaluation.metrics):
         needs = (_NEEDS[metric](*pair) for pair in itertools.product(datasets, objectives) if metric in _NEEDS)
         if lacking := next(filter(None, needs), None):
@@ -161,6 +166,14 @@ def _refused_likelihood(architecture: Architecture, objective: Objective) -> Ini
     return None
 
 
+def _refused_on_data(dataset: Dataset, objective: Objective) -> InitErrorDetails | None:
+    if objective.likelihood in dataset.likelihoods:
+        return None
+    fitting = " or ".join(f"'{name}'" for name in dataset.likelihoods)
+    message = f"dataset '{dataset.name}' has likelihood {fitting}, not '{objective.likelihood}'"
+    return problem(("objective", "likelihood"), message)
+
+
 def _takes(name: str, dataset: Dataset) -> bool:
     try:
         ARCHITECTURES[name]().check_shape(dataset.shape)
@@ -171,6 +184,8 @@ def _takes(name: str, dataset: Dataset) -> bool:
 
 def _needs_for_bits(dataset: Dataset, objective: Objective) -> str | None:
     needs = []
+    if not isinstance(dataset, ImageDataset):
+        return "images"
     if not dataset.is_binary:
         needs.append(f"binary data (dataset.binarise other than '{dataset.binarise}': threshold, static or dynamic)")
     if objective.likelihood != "bernoulli":
@@ -178,4 +193,16 @@ def _needs_for_bits(dataset: Dataset, objective: Objective) -> str | None:
     return " and ".join(needs)
 
 
-_NEEDS: Mapping[str, Callable[[Dataset, Objective], str | None]] = {"bits_per_dimension": _needs_for_bits}
+def _needs_images(dataset: Dataset, _objective: Objective) -> str | None:
+    return None if isinstance(dataset, ImageDataset) else "images"
+
+
+def _needs_text(dataset: Dataset, _objective: Objective) -> str | None:
+    return None if "categorical" in dataset.likelihoods else "text"
+
+
+_NEEDS: Mapping[str, Callable[[Dataset, Objective], str | None]] = {
+    "bits_per_dimension": _needs_for_bits,
+    "perplexity": _needs_text,
+    "psnr": _needs_images,
+}

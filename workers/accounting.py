@@ -23,6 +23,7 @@ from workers.devices import device_kind, peak_memory_bytes, reset_peak_memory, s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from models.architecture import Shape
     from models.vae import VAE
     from workers.store import TrialFolder
 
@@ -117,7 +118,7 @@ class Accountant:
         self._marked_at = now
 
 
-def forward_flops_per_image(model: VAE, shape: tuple[int, int, int]) -> float:
+def forward_flops_per_image(model: VAE, shape: Shape) -> float:
     """Return the FLOPs of one example's forward pass, a multiply-add as two, as torch's counter sees them.
 
     The counter knows matrix products and convolutions; elementwise work (gates, activations) counts zero.
@@ -125,16 +126,16 @@ def forward_flops_per_image(model: VAE, shape: tuple[int, int, int]) -> float:
     return _flops(model, shape, backward=False)
 
 
-def training_flops_per_image(model: VAE, shape: tuple[int, int, int]) -> float:
+def training_flops_per_image(model: VAE, shape: Shape) -> float:
     """Return the FLOPs of one example's forward and backward pass, counted as in `forward_flops_per_image`."""
     return _flops(model, shape, backward=True)
 
 
-def _flops(model: VAE, shape: tuple[int, int, int], *, backward: bool) -> float:
+def _flops(model: VAE, shape: Shape, *, backward: bool) -> float:
     examples = 2
     # A copy, because a forward pass in training mode moves batch-norm statistics.
     probe = copy.deepcopy(model).cpu().train()
-    x = torch.zeros(examples, *shape)
+    x = probe.blank(examples, shape)
     condition = torch.zeros(examples, 1) if probe.multi_rate else None
     noise = [torch.zeros(examples, *latent) for latent in probe.latent_shapes]
     with FlopCounterMode(display=False) as counter:

@@ -14,17 +14,18 @@ from workers.accounting import Accountant, forward_flops_per_image, training_flo
 from workers.checkpoint import FINAL, TrainingCheckpoints
 from workers.devices import choose_device, device_kind
 from workers.logged_metrics import epoch_metrics, point_metrics
-from workers.measuring import Interrupted, draw_pictures, measure
+from workers.measuring import Interrupted, measure
 from workers.metric_log import MetricLog
 from workers.outcome import Progress
 from workers.provenance import machine
+from workers.showing import show
 from workers.store import Manifest
 from workers.training import TrainingState, load_trained_model, train
 from workers.trial_files import HISTORY, METRIC_LOG, PROGRESS, TRIAL
 
 if TYPE_CHECKING:
     from models.vae import VAE
-    from workers.data.resident import ResidentData
+    from workers.data.split import ResidentData
     from workers.run import Context
     from workers.store import StoredFile, TrialFolder
     from workers.trial import Trial
@@ -111,7 +112,7 @@ class Attempt:
             return seconds_before + self.accountant.seconds("train")
 
         def after_step() -> bool:
-            self.accountant.count("train", state.sampler.batch_size, flops * state.sampler.batch_size)
+            self.accountant.count("train", state.sampler.batch_size, flops * state.work)
             self._tell_progress(state)
             if self._checkpoint_is_due():
                 self._checkpoint(state, train_seconds())
@@ -166,9 +167,9 @@ class Attempt:
                 device=self.device,
                 should_stop=self.context.should_stop,
             )
-            pictures = draw_pictures(self.trial, model, images, evaluation, self.device)
+            shown = show(self.trial, model, images, evaluation, self.device)
         examined = len(images) * len(points)
-        self.accountant.count("evaluate", examined, flops * examined)
+        self.accountant.count("evaluate", examined, flops * examined * images.mean_share_of_longest())
         for point in points:
             step, metrics = point_metrics(point)
             self.metrics.append(step, metrics, self._timestamp_ms())
@@ -176,7 +177,7 @@ class Attempt:
             name: self.folder.write(name, content)
             for name, content in (
                 (f"points/{evaluation.eval_id}.parquet", to_parquet(Point, points)),
-                (f"pictures/{evaluation.eval_id}.npz", pictures),
+                shown,
             )
         }
 

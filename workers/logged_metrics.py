@@ -34,6 +34,7 @@ def point_metrics(point: Point) -> tuple[int, dict[str, float]]:
         "active_units": point.active_units,
         "bits_per_dimension": point.bits_per_dimension,
         "psnr_db": point.psnr_db,
+        "perplexity": point.perplexity,
     }
     step = round(1000 * math.log10(point.beta))
     return step, {f"{point.split}/{name}": value for name, value in measured.items() if value is not None}

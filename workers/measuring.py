@@ -1,8 +1,7 @@
-"""The evaluation of one trained model: its operating points, and pictures of what they look like."""
+"""The evaluation of one trained model at its operating points."""
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from evaluation.metrics.active_units import ActiveUnits
 from evaluation.metrics.bits_per_dimension import bits_per_dimension
+from evaluation.metrics.perplexity import perplexity
 from evaluation.metrics.psnr import PeakSignalToNoiseRatio
 from evaluation.metrics.rate_distortion import RateDistortion
 from evaluation.records import Point
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from models.vae import VAE, Evidence
-    from workers.data.resident import Images
+    from workers.data.split import Split
     from workers.trial import Evaluation, Method, Trial
 
 BATCH = 500
-PICTURE_SEED = 0
-"""Of the latents that pictures are drawn from: the same for every trial, so that methods can be compared by eye."""
 
 
 class Interrupted(Exception):  # noqa: N818 (a state, not an accident)
@@ -35,7 +33,7 @@ class Interrupted(Exception):  # noqa: N818 (a state, not an accident)
 def measure(
     trial: Trial,
     model: VAE,
-    images: Images,
+    data: Split,
     evaluation: Evaluation,
     *,
     sweep: str,
@@ -50,50 +48,24 @@ def measure(
     for beta in evaluation.betas:
         if should_stop():
             raise Interrupted
-        points.append(_point(trial, model, images, evaluation, beta, sweep=sweep, device=device))
+        points.append(_point(trial, model, data, evaluation, beta, sweep=sweep, device=device))
     return points
 
 
-def draw_pictures(trial: Trial, model: VAE, images: Images, evaluation: Evaluation, device: torch.device) -> bytes:
-    """Return an .npz file: `betas` (K,), `originals` (n, C, H, W), `reconstructions` and `samples` (K, n, C, H, W).
-
-    Images are uint8. Reconstructions and samples use the same latent noise at every β and in every trial.
-    """
-    count = min(evaluation.pictures, len(images))
-    random = generator(device, PICTURE_SEED, "pictures")
-    x = images.batch(torch.arange(count, device=device), random)
-    noise = [torch.randn(count, *shape, generator=random, device=device) for shape in model.latent_shapes]
-    reconstructions, samples = [], []
-    with torch.no_grad():
-        model.eval()
-        for beta in evaluation.betas:
-            condition = _condition(trial.method, beta, count, device)
-            reconstructions.append(model(x, condition, noise).reconstruction)
-            samples.append(model.generate(noise, condition))
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        betas=np.asarray(evaluation.betas),
-        originals=_to_uint8(x),
-        reconstructions=_to_uint8(torch.stack(reconstructions)),
-        samples=_to_uint8(torch.stack(samples)),
-    )
-    return buffer.getvalue()
-
-
 def _point(
-    trial: Trial, model: VAE, images: Images, evaluation: Evaluation, beta: float, *, sweep: str, device: torch.device
+    trial: Trial, model: VAE, data: Split, evaluation: Evaluation, beta: float, *, sweep: str, device: torch.device
 ) -> Point:
     totals, units, psnr = RateDistortion.empty(), ActiveUnits.empty(), PeakSignalToNoiseRatio.empty()
-    for x, evidence in _batches(trial, model, images, beta, device):
+    wanted = evaluation.metrics
+    for x, evidence in _batches(trial, model, data, beta, device):
         totals = totals.update(evidence.distortion, evidence.rates)
-        if "active_units" in evaluation.metrics:
+        if "active_units" in wanted:
             units = units.update(torch.cat([posterior.mean.flatten(1) for posterior in evidence.posteriors], 1))
-        if "psnr" in evaluation.metrics:
+        if "psnr" in wanted and evidence.reconstruction is not None:
             psnr = psnr.update(x, evidence.reconstruction)
     dimensions = int(np.prod(trial.dataset.shape))
-    counted = "active_units" in evaluation.metrics
-    in_bits = "bits_per_dimension" in evaluation.metrics
+    counted = "active_units" in wanted
+    in_bits = "bits_per_dimension" in wanted
     return Point(
         trial_id=trial.trial_id,
         eval_id=evaluation.eval_id,
@@ -116,25 +88,28 @@ def _point(
         active_units_delta=evaluation.active_units_delta if counted else None,
         latent_units=sum(int(np.prod(shape)) for shape in model.latent_shapes),
         bits_per_dimension=bits_per_dimension(totals.distortion, totals.rate_nats, dimensions) if in_bits else None,
-        psnr_db=psnr.decibels if "psnr" in evaluation.metrics else None,
+        psnr_db=psnr.decibels if "psnr" in wanted else None,
+        perplexity=perplexity(totals.elbo, totals.examples, _words(data)) if "perplexity" in wanted else None,
     )
 
 
 def _batches(
-    trial: Trial, model: VAE, images: Images, beta: float, device: torch.device
+    trial: Trial, model: VAE, data: Split, beta: float, device: torch.device
 ) -> Iterator[tuple[torch.Tensor, Evidence]]:
     model.eval()
     with torch.no_grad():
-        for number, indices in enumerate(torch.arange(len(images), device=device).split(BATCH)):
+        for number, indices in enumerate(torch.arange(len(data)).split(BATCH)):
             random = generator(device, trial.seed, "evaluation", number)
-            x = images.batch(indices, random)
+            x = data.batch(indices, random)
             noise = [torch.randn(len(x), *shape, generator=random, device=device) for shape in model.latent_shapes]
-            yield x, model(x, _condition(trial.method, beta, len(x), device), noise)
+            yield x, model(x, condition_at(trial.method, beta, len(x), device), noise)
 
 
-def _condition(method: Method, beta: float, examples: int, device: torch.device) -> torch.Tensor | None:
+def condition_at(method: Method, beta: float, examples: int, device: torch.device) -> torch.Tensor | None:
+    """Return the gates' input (B, 1) at one β, or None for a model without gates."""
     return condition_on(method, torch.full((examples, 1), beta, device=device))
 
 
-def _to_uint8(images: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return images.mul(255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+def _words(data: Split) -> int:
+    # A sentence's first token is given, not predicted.
+    return 0 if data.lengths is None else int((data.lengths - 1).sum())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from workers.data.dataset import Dataset
-    from workers.data.resident import ResidentData
+    from workers.data.split import ResidentData
     from workers.outcome import Progress
     from workers.store import Store, TrialFolder
     from workers.trial import Evaluation, Resources, Trial

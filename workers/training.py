@@ -15,19 +15,21 @@ from models.objectives import OBJECTIVES
 from workers.checkpoint import Checkpoint
 from workers.conditioning import condition_on, training_betas
 from workers.data.sampler import EpochSampler
-from workers.seeding import generator, seeded_initialisation
+from workers.seeding import derive_seed, generator, seeded_initialisation
 from workers.trial import BetaVAE, MultiRateVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from models.vae import VAE
-    from workers.data.resident import Images
+    from workers.data.split import Split
     from workers.trial import Training, Trial
 
 WARMUP_START = 1e-10
 COSINE_END = 1e-6
 """Learning rates at the two ends of the published schedule (Bae et al., 2023, appendix C)."""
+IMAGE_AXES = 4
+"""Examples, channels, height and width: what has a memory layout to choose."""
 CUDA_CHECK_STEPS = 50
 """On a GPU, reading a loss waits for the device: so many steps are checked for infinities at once."""
 
@@ -57,7 +59,7 @@ def beta_weight(trial: Trial, epoch: int) -> float:
 def build_model(trial: Trial) -> VAE:
     """Return the trial's model with its initial weights, on the CPU."""
     method = trial.method
-    gating = Gating(decoder=method.decoder_gate) if isinstance(method, MultiRateVAE) else None
+    gating = Gating(method.encoder_gate, method.decoder_gate) if isinstance(method, MultiRateVAE) else None
     with seeded_initialisation(trial.seed):
         return trial.architecture.build(trial.dataset.shape, trial.objective.likelihood, gating)
 
@@ -65,7 +67,7 @@ def build_model(trial: Trial) -> VAE:
 class TrainingState:
     """Model, optimiser and progress of a trial: `advance` is one step, `checkpoint` and `restore` stop and go on."""
 
-    def __init__(self, trial: Trial, data: Images, device: torch.device) -> None:
+    def __init__(self, trial: Trial, data: Split, device: torch.device) -> None:
         self.trial = trial
         self.device = device
         self.data = data
@@ -73,11 +75,13 @@ class TrainingState:
         self.model = build_model(trial).to(device, memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack this form
         self.model.train()
         self.optimiser = torch.optim.Adam(self.model.parameters(), fused=True)
-        self.sampler = EpochSampler(len(data), trial.training.batch_size, trial.seed)
+        self.sampler = EpochSampler(len(data), trial.training.batch_size, trial.seed, data.lengths)
         self.losses = _LossCheck(device)
         self.step = 0
         self.history: list[HistoryRow] = []
         self.seconds_before_epoch = 0.0
+        self.work = 0.0
+        """Of the last step, in examples: a batch of short sentences is less than its number."""
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
 
     @property
@@ -99,18 +103,26 @@ class TrainingState:
         """Take one optimisation step on the examples at `indices`. Raises TrialFailed on a loss that is not finite."""
         training, seed = self.trial.training, self.trial.seed
         random = generator(self.device, seed, "step", self.step)
-        x = self.data.batch(indices.to(self.device), random).to(memory_format=self.layout)
+        x = self.data.batch(indices, random)
+        self.work = len(x) * self.data.share_of_longest(x)
+        if x.dim() == IMAGE_AXES:
+            x = x.to(memory_format=self.layout)
+        if self.model.draws_on_its_own:
+            torch.manual_seed(derive_seed(seed, "dropout", self.step))
         betas = training_betas(self.trial.method, len(x), random)
         noise = [
             torch.randn(len(x), *shape, generator=random, device=self.device) for shape in self.model.latent_shapes
         ]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             evidence = self.model(x, condition_on(self.trial.method, betas), noise)
-        loss = OBJECTIVES[self.trial.objective.name](evidence, betas * beta_weight(self.trial, self.epoch))
+        weights = betas * beta_weight(self.trial, self.epoch)
+        loss = OBJECTIVES[self.trial.objective.name](evidence, weights, len(self.data))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(training, self.epoch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.mean().backward()
+        if training.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         self.optimiser.step()
         self._sums += torch.stack([loss.sum(), evidence.distortion.sum(), evidence.rates.sum()]).detach().double()
         self.losses.add(self.step, betas, loss.detach())

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 NUMERICS = 1
 """Raised by hand whenever a change makes trials of the same settings end with other numbers."""
 
-LIKELIHOODS = ("bernoulli", "squared-error")
+LIKELIHOODS = ("bernoulli", "squared-error", "categorical")
+OBJECTIVES = ("beta-elbo", "beta-tcvae")
 ANNEALINGS = ("constant", "monotonic", "cyclic")
-DECODER_GATES = ("sqrt-relu", "sigmoid")
+ENCODER_GATES = ("sigmoid", "double-sigmoid")
+DECODER_GATES = ("sqrt-relu", "sigmoid", "double-sigmoid")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16")
 SPLITS = ("train", "validation", "test")
-METRICS = ("active_units", "bits_per_dimension", "psnr")
+METRICS = ("active_units", "bits_per_dimension", "perplexity", "psnr")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -47,14 +49,18 @@ def _require_positive(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: distortion + β · rate (β-ELBO), with the given likelihood."""
+    """What is minimised, with the given likelihood.
+
+    beta-elbo: distortion + β · rate. beta-tcvae: distortion + rate, with its total correlation β times as heavy,
+    estimated by minibatch-weighted sampling (Chen et al. 2018).
+    """
 
     likelihood: str = "bernoulli"
     name: str = "beta-elbo"
 
     def __post_init__(self) -> None:
         _require_choice("likelihood", self.likelihood, LIKELIHOODS)
-        _require_choice("objective name", self.name, ("beta-elbo",))
+        _require_choice("objective name", self.name, OBJECTIVES)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class MultiRateVAE:
 
     beta_low: float
     beta_high: float
+    encoder_gate: str = "sigmoid"
     decoder_gate: str = "sqrt-relu"
     kind: ClassVar[str] = "mr-vae"
 
@@ -92,6 +99,7 @@ class MultiRateVAE:
             self.beta_low < self.beta_high,
             f"the β range runs from {self.beta_low:g} to {self.beta_high:g}; the first must be the smaller",
         )
+        _require_choice("encoder_gate", self.encoder_gate, ENCODER_GATES)
         _require_choice("decoder_gate", self.decoder_gate, DECODER_GATES)
         object.__setattr__(self, "beta_low", float(self.beta_low))
         object.__setattr__(self, "beta_high", float(self.beta_high))
@@ -111,7 +119,8 @@ class Training:
     """How a trial is trained. Everything here changes the numbers, so all of it is identity.
 
     `threads` is the number of CPU threads torch may use: on a CPU the same bits come out at the same
-    thread count only, so the trial fixes it, not the machine.
+    thread count only, so the trial fixes it, not the machine. `clip_norm` is the largest norm that the gradient of
+    all parameters together may have; a longer one is scaled down to it, and 0 leaves it as it is.
     """
 
     epochs: int
@@ -121,6 +130,7 @@ class Training:
     schedule: str = "cosine"
     precision: str = "float32"
     channels_last: bool = False
+    clip_norm: float = 0.0
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -133,7 +143,12 @@ class Training:
         )
         _require_choice("schedule", self.schedule, SCHEDULES)
         _require_choice("precision", self.precision, PRECISIONS)
+        _require(
+            math.isfinite(self.clip_norm) and self.clip_norm >= 0,
+            f"clip_norm is {self.clip_norm:g}; it must be 0 (no clipping) or more",
+        )
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        object.__setattr__(self, "clip_norm", float(self.clip_norm))
 
 
 @dataclass(frozen=True)

@@ -54,4 +54,4 @@ def check(name: str, data_root: Path) -> None:
     data = DATASETS[name]().load(data_root)
     for split in ("train", "validation", "test"):
         images = data.split(split)
-        click.echo(f"{name} {split}: {len(images):,} examples of {tuple(images.pixels.shape[1:])}")
+        click.echo(f"{name} {split}: {len(images):,} examples of {images.shape}")

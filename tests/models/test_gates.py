@@ -20,6 +20,7 @@ from models.gates import (
 
 FORMULAS = {
     "sigmoid": lambda a: 1 / (1 + math.exp(-a)),
+    "double-sigmoid": lambda a: 2 / (1 + math.exp(-a)),
     "sqrt-relu": lambda a: math.sqrt(max(0.0, 1 - math.exp(a))),
 }
 

@@ -63,11 +63,11 @@ def evidence(distortion, rates):
 
 
 def test_beta_elbo_weighs_each_examples_rate_by_its_own_beta():
-    loss = OBJECTIVES["beta-elbo"](evidence([10.0, 20.0], [[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.5], [2.0]]))
+    loss = OBJECTIVES["beta-elbo"](evidence([10.0, 20.0], [[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.5], [2.0]]), 2)
     assert loss.tolist() == [11.5, 34.0]
 
 
 def test_beta_elbo_takes_one_beta_for_each_latent_layer():
     weights = torch.tensor([[1.0, 10.0], [0.0, 0.5]])
-    loss = OBJECTIVES["beta-elbo"](evidence([10.0, 20.0], [[1.0, 2.0], [3.0, 4.0]]), weights)
+    loss = OBJECTIVES["beta-elbo"](evidence([10.0, 20.0], [[1.0, 2.0], [3.0, 4.0]]), weights, 2)
     assert loss.tolist() == [31.0, 22.0]

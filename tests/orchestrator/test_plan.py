@@ -138,9 +138,9 @@ def test_what_decides_the_numbers_is_identity(change):
 def test_identities_are_pinned():
     """These may change only where NUMERICS in workers/trial.py is raised: stored results answer to them."""
     multi_rate, plain, _ = plan(spec_from_text(SPEC, "spec")).trials
-    assert multi_rate.trial_id == "54a575759e335126c573e5afa07d31434181db6411a76c7481ccb7da15f69076"
+    assert multi_rate.trial_id == "fc0bbf07ea0193ab60014d1a4c4d2593e260e601eae5a82e7bf2f953d382ed17"
     assert multi_rate.evaluation.eval_id == "b5b2f2daabdaf077"
-    assert plain.trial_id == "1e942f34584590e48c9efee11d1733a4a1fba33fc78e26fb174b1d13c3348efa"
+    assert plain.trial_id == "3ed7464cf15aa3af08ffa2a1062903d06fdb994cb4066072e45cbcbb122b5391"
     assert plain.evaluation.eval_id == "8313853a5a757470"
 
 

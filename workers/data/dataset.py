@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workers.data.resident import ResidentData
+    from models.architecture import Shape
+    from workers.data.split import ResidentData
 
 BINARISATIONS = ("none", "threshold", "static", "dynamic")
 
@@ -24,18 +25,19 @@ class Dataset:
     `train_limit` keeps only so many training examples (the first ones; 0 keeps all), for small runs.
     """
 
-    binarise: str = "none"
     train_limit: int = 0
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    likelihoods: ClassVar[tuple[str, ...]]
+    """The likelihoods that an example can have."""
 
     if TYPE_CHECKING:
         # Constants of a named dataset, options of a general reader. At run time there is nothing here: a property
         # would pass for the default of the option of the same name.
         @property
-        def shape(self) -> tuple[int, int, int]:
-            """The shape of one example: (channels, height, width)."""
+        def shape(self) -> Shape:
+            """The shape of one example; see `models.architecture.Shape`."""
 
         @property
         def train_examples(self) -> int:
@@ -46,8 +48,6 @@ class Dataset:
             """The number of test examples."""
 
     def __post_init__(self) -> None:
-        if self.binarise not in BINARISATIONS:
-            raise ValueError(f"binarise is {self.binarise!r}; choose one of {', '.join(BINARISATIONS)}")
         if self.train_limit < 0:
             raise ValueError(f"train_limit is {self.train_limit}; it must be 0 (all) or more")
 
@@ -69,7 +69,7 @@ class Dataset:
     @property
     def is_binary(self) -> bool:
         """Whether every pixel the model sees is 0 or 1, so that a Bernoulli likelihood is a proper one."""
-        return self.binarise != "none"
+        return False
 
     @property
     def examples_per_epoch(self) -> int:
@@ -100,3 +100,22 @@ class Dataset:
     def fetch(self, root: Path) -> None:
         """Download what `locate` names. Raises DataError where there is nothing to download from."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ImageDataset(Dataset):
+    """A dataset of images: `binarise` makes their pixels 0 or 1."""
+
+    binarise: str = "none"
+
+    likelihoods = ("bernoulli", "squared-error")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.binarise not in BINARISATIONS:
+            raise ValueError(f"binarise is {self.binarise!r}; choose one of {', '.join(BINARISATIONS)}")
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether every pixel the model sees is 0 or 1, so that a Bernoulli likelihood is a proper one."""
+        return self.binarise != "none"

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workers.data.dataset import DataError, Dataset
+from workers.data.dataset import DataError, ImageDataset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workers.data.resident import ResidentData
+    from workers.data.split import ResidentData
 
 SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
-class Digits(Dataset):
+class Digits(ImageDataset):
     """UCI optical digits, test part (Alpaydin & Kaynak, 1998): 1,297 train, 250 validation, 250 test, shuffled once."""
 
     binarise: str = "threshold"

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workers.data.dataset import DataError, Dataset
+from workers.data.dataset import DataError, ImageDataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from workers.data.resident import ResidentData
+    from workers.data.split import ResidentData
 
 FILES = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -27,7 +27,7 @@ IMAGE_MAGIC, LABEL_MAGIC = 2051, 2049
 
 
 @dataclass(frozen=True)
-class MNIST(Dataset):
+class MNIST(ImageDataset):
     """Handwritten digits, 28×28 (LeCun et al., 1998): 50,000 train, the last 10,000 validation, 10,000 test."""
 
     binarise: str = "static"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from workers.data.dataset import DataError, Dataset
+from workers.data.dataset import DataError, ImageDataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from workers.data.resident import RawSplit, ResidentData
+    from workers.data.resident import RawSplit
+    from workers.data.split import ResidentData
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnImages(Dataset):
+class OwnImages(ImageDataset):
     """Images from files that the options name, decoded into memory.
 
     `shape` is the shape of every image: channels, height, width. `train_examples` is the number of examples to train

@@ -9,37 +9,48 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from workers.data.split import ResidentData, Split
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workers.data.dataset import Dataset
+    from workers.data.dataset import ImageDataset
 
 BINARISATION_SEED = 20230501
 """Seed of every static binarisation: fixed, so that all trials of all users see the same binary images."""
 
 
 @dataclass(frozen=True)
-class Images:
+class Images(Split):
     """One split: pixels (N, C, H, W) uint8, labels (N,) int64 or none, and how batches are made of them.
 
     `dynamic` batches are drawn from the pixels; with `flip` each image is mirrored left to right or is not.
+    `factors` (N, K) int64 are the true factors of variation, where they are known.
     """
 
     pixels: torch.Tensor
     labels: torch.Tensor | None
     dynamic: bool = False
     flip: bool = False
+    factors: torch.Tensor | None = None
+
+    lengths = None
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        return tuple(self.pixels.shape[1:])
+
     def batch(self, indices: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return the examples at `indices` as float32 in [0, 1], (B, C, H, W), on the pixels' device.
+        """Return the examples at `indices` as float32 in [0, 1], (B, C, H, W); see `Split.batch`.
 
         With dynamic binarisation each pixel is 1 with the probability of its grey value, drawn from `generator`;
         flips have probability 1/2 and are drawn from it as well, before that.
         """
-        pixels = self.pixels[indices]
+        pixels = self.pixels[indices.to(self.pixels.device)]
         if self.flip:
             mirrored = torch.rand(len(pixels), 1, 1, 1, generator=generator, device=pixels.device) < 0.5  # noqa: PLR2004 (one in two)
             pixels = torch.where(mirrored, pixels.flip(-1), pixels)
@@ -48,36 +59,23 @@ class Images:
 
     def first(self, limit: int) -> Images:
         """Return the split's first examples, all of them for a limit of 0."""
-        labels = None if self.labels is None else self.labels[: limit or None]
-        return replace(self, pixels=self.pixels[: limit or None], labels=labels)
+        labels, factors = _first(self.labels, limit), _first(self.factors, limit)
+        return replace(self, pixels=self.pixels[: limit or None], labels=labels, factors=factors)
 
     def to(self, device: torch.device) -> Images:
         """Return the split on another device."""
         return replace(self, pixels=self.pixels.to(device))
 
-
-@dataclass(frozen=True)
-class ResidentData:
-    """The three splits of a dataset."""
-
-    train: Images
-    validation: Images
-    test: Images
-
-    def split(self, name: str) -> Images:
-        """Return a split by its name, train, validation or test, to evaluate on: no image is flipped."""
-        return replace({"train": self.train, "validation": self.validation, "test": self.test}[name], flip=False)
-
-    def to(self, device: torch.device) -> ResidentData:
-        """Return the splits on another device."""
-        return ResidentData(*(split.to(device) for split in (self.train, self.validation, self.test)))
+    def to_evaluate(self) -> Images:
+        """Return the split with no image flipped."""
+        return replace(self, flip=False)
 
 
 RawSplit = tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]
 """Pixels (N, C, H, W) and labels (N,), or none."""
 
 
-def prepare(dataset: Dataset, splits: Mapping[str, RawSplit], *, flip: bool = False) -> ResidentData:
+def prepare(dataset: ImageDataset, splits: Mapping[str, RawSplit], *, flip: bool = False) -> ResidentData:
     """Return raw splits as the dataset's options want them; `flip` mirrors images of the training split at each use."""
     prepared = {}
     for position, (name, (pixels, labels)) in enumerate(splits.items()):
@@ -90,6 +88,10 @@ def prepare(dataset: Dataset, splits: Mapping[str, RawSplit], *, flip: bool = Fa
             flip=flip and name == "train",
         )
     return ResidentData(**prepared)
+
+
+def _first(tensor: torch.Tensor | None, limit: int) -> torch.Tensor | None:
+    return None if tensor is None else tensor[: limit or None]
 
 
 def _binarise(pixels: NDArray[np.uint8], how: str, position: int) -> NDArray[np.uint8]:

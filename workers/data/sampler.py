@@ -12,16 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+WINDOW = 50
+"""Batches sorted together: enough for little padding, few enough that a batch is another one in every epoch."""
+
+
 class EpochSampler:
     """Batches of shuffled indices; the last, smaller batch of an epoch is left out, another one each epoch.
 
-    A set smaller than one batch is one batch.
+    A set smaller than one batch is one batch. Where examples have `lengths` (N,), a batch has like ones: of every
+    `WINDOW` batches the examples are sorted by length, and the batches shuffled.
     """
 
-    def __init__(self, examples: int, batch_size: int, seed: int) -> None:
+    def __init__(self, examples: int, batch_size: int, seed: int, lengths: torch.Tensor | None = None) -> None:
         self.examples = examples
         self.batch_size = min(batch_size, examples)
         self.seed = seed
+        self.lengths = lengths
 
     @property
     def steps_per_epoch(self) -> int:
@@ -30,6 +36,15 @@ class EpochSampler:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[torch.Tensor]:
         """Yield the index batches (B,) int64 of an epoch, on the CPU, from the batch numbered `start`."""
-        order = torch.randperm(self.examples, generator=generator(torch.device("cpu"), self.seed, "order", epoch))
+        random = generator(torch.device("cpu"), self.seed, "order", epoch)
+        order = torch.randperm(self.examples, generator=random)
+        if self.lengths is not None:
+            order = self._alike(order, self.lengths, random)
         for step in range(start, self.steps_per_epoch):
             yield order[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def _alike(self, order: torch.Tensor, lengths: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        kept = order[: self.steps_per_epoch * self.batch_size]
+        windows = [window[lengths[window].argsort(stable=True)] for window in kept.split(WINDOW * self.batch_size)]
+        batches = torch.cat(windows).view(self.steps_per_epoch, self.batch_size)
+        return batches[torch.randperm(self.steps_per_epoch, generator=random)].flatten()

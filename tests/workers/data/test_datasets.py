@@ -29,7 +29,7 @@ def test_digits_are_scikit_learns(tmp_path):
     """The same images and labels as its loader gives, in our order."""
     from sklearn.datasets import load_digits
 
-    data = Digits("none").load(tmp_path)
+    data = Digits(binarise="none").load(tmp_path)
     ours = torch.cat([data.split(name).pixels for name in ("train", "validation", "test")]).numpy()[:, 0]
     theirs = np.round(load_digits().images * 255 / 16).astype(np.uint8)
     assert sorted(image.tobytes() for image in ours) == sorted(image.tobytes() for image in theirs)
@@ -40,14 +40,14 @@ def test_digits_are_scikit_learns(tmp_path):
 
 def test_limits_keep_the_first_examples(tmp_path):
     """A limited set is the beginning of the whole one, binarised alike."""
-    whole, part = (Digits("static", train_limit=limit).load(tmp_path) for limit in (0, 100))
+    whole, part = (Digits(binarise="static", train_limit=limit).load(tmp_path) for limit in (0, 100))
     assert torch.equal(part.train.pixels, whole.train.pixels[:100])
     assert torch.equal(part.test.first(10).pixels, whole.test.pixels[:10])
 
 
 def test_static_binarisation_is_the_same_each_time_and_has_the_grey_means(tmp_path):
     """It is drawn once from a fixed seed, each pixel white with the probability of its grey value."""
-    first, again, grey = (Digits(how).load(tmp_path).train.pixels for how in ("static", "static", "none"))
+    first, again, grey = (Digits(binarise=how).load(tmp_path).train.pixels for how in ("static", "static", "none"))
     assert torch.equal(first, again)
     assert set(first.unique().tolist()) == {0, 255}
     assert first.double().mean().item() == pytest.approx(grey.double().mean().item(), rel=0.01)
@@ -55,7 +55,7 @@ def test_static_binarisation_is_the_same_each_time_and_has_the_grey_means(tmp_pa
 
 def test_dynamic_binarisation_is_drawn_by_the_step(tmp_path):
     """Each use draws anew from the generator it is given, and the same generator gives the same image."""
-    images = Digits("dynamic").load(tmp_path).train
+    images = Digits(binarise="dynamic").load(tmp_path).train
     indices = torch.arange(64)
     draws = [images.batch(indices, generator(CPU, 0, "step", step)) for step in (0, 0, 1)]
     assert torch.equal(draws[0], draws[1])
@@ -65,7 +65,7 @@ def test_dynamic_binarisation_is_drawn_by_the_step(tmp_path):
 
 def test_batches_are_floats_between_0_and_1(tmp_path):
     """Grey pixels are divided by 255."""
-    images = Digits("none").load(tmp_path).train
+    images = Digits(binarise="none").load(tmp_path).train
     batch = images.batch(torch.tensor([3, 5]), generator(CPU, 0, "step", 0))
     assert batch.dtype == torch.float32
     assert torch.equal(batch, images.pixels[[3, 5]].float() / 255)
@@ -104,7 +104,7 @@ def test_mnist_is_read_from_torchvisions_layout(synthetic_mnist):
     """Our reader and torchvision's see the same images; the last 10,000 of train are the validation split."""
     from torchvision import datasets
 
-    data = MNIST("none").load(synthetic_mnist)
+    data = MNIST(binarise="none").load(synthetic_mnist)
     theirs = datasets.MNIST(str(synthetic_mnist), train=True, download=False)
     assert [len(data.split(name)) for name in ("train", "validation", "test")] == [50_000, 10_000, 10_000]
     assert torch.equal(data.train.pixels[:, 0], theirs.data[:50_000])
@@ -136,7 +136,7 @@ def test_damaged_mnist_names_file_and_row(synthetic_mnist, tmp_path, damage, mes
 
 def test_real_mnist_has_the_published_statistics(data_root):
     """The real files give the known label counts and mean, and a static binarisation with that mean."""
-    grey, binary = MNIST("none").load(data_root), MNIST().load(data_root)
+    grey, binary = MNIST(binarise="none").load(data_root), MNIST().load(data_root)
     labels = torch.cat([grey.train.labels, grey.validation.labels]).bincount()
     assert labels.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     pixels = torch.cat([grey.train.pixels, grey.validation.pixels])
