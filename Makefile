@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test recipes check format bench lock clean
 
 help: ## show these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ demo: $(STAMP) ## run recipes/quickstart.yaml and show its report
 
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest
+
+recipes: $(STAMP) ## run every recipe at its smallest scale, to its report
+	@MRVAE_ALL_RECIPES=1 $(BIN)/python -m pytest tests/recipes --durations=0
 
 check: $(STAMP) ## lint, formatting, types, room contracts
 	@$(BIN)/ruff check .

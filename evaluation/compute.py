@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from evaluation.records import Cost
 
@@ -101,7 +101,30 @@ def times_cheaper(single: Sequence[Run], sweep: Sequence[Run]) -> Ratio:
     reason = _unfinished("the single run", single) or _unfinished("the sweep", sweep)
     if reason:
         return Ratio(None, reason)
-    numerator, denominator = (_device_seconds_of(runs) for runs in (sweep, single))
+    return _ratio(*(_device_seconds_of(runs) for runs in (sweep, single)))
+
+
+def times_cheaper_with_choice(
+    single: Sequence[Run], sweep: Sequence[Run], single_tried: Sequence[Run], sweep_tried: Sequence[Run]
+) -> Ratio:
+    """Return the ratio of `times_cheaper` where each side also pays for the trials that chose its learning rate.
+
+    The two sides are those of all seeds, since a choice is made once for all. Of what was tried everything counts,
+    a rate that failed too: it had to be tried to be known.
+    """
+    reason = _unfinished("the single run", single) or _unfinished("the sweep", sweep)
+    if reason:
+        return Ratio(None, reason)
+    sides = [_device_seconds_of(runs) for runs in (sweep, single)]
+    for side, tried in zip(sides, (sweep_tried, single_tried), strict=True):
+        for useful in (True, False):
+            pieces = [piece for run in tried for piece in spent(run) if piece.phase in COMPARED_PHASES]
+            for kind, seconds in device_seconds(pieces, useful=useful).items():
+                side[kind] = side.get(kind, 0.0) + seconds
+    return _ratio(*sides)
+
+
+def _ratio(numerator: Mapping[str, float], denominator: Mapping[str, float]) -> Ratio:
     kinds = sorted({*numerator, *denominator})
     if len(kinds) > 1:
         return Ratio(None, f"they ran on different kinds of device ({' and '.join(kinds)})")

@@ -30,25 +30,29 @@ if TYPE_CHECKING:
 
 
 class GatedLayer(nn.Module):
-    """A linear map, then its norm, gate and ReLU, as far as it has them."""
+    """A linear map, then its norm, gate and ReLU or tanh, as far as it has them."""
 
-    def __init__(self, linear: nn.Module, norm: nn.Module | None, gate: Gate | None, relu: bool) -> None:
+    def __init__(
+        self, linear: nn.Module, norm: nn.Module | None, gate: Gate | None, relu: bool, tanh: bool = False
+    ) -> None:
         super().__init__()
         self.linear = linear
         self.norm = norm
         self.gate = gate
         self.relu = relu
+        self.tanh = tanh
 
     def forward(self, features: Tensor, condition: Tensor | None) -> Tensor:
         """Return the layer's output (B, F, ...)."""
         features = self.linear(features)
         if self.norm is not None:
             features = self.norm(features)
+        # ReLU and tanh are in place: no operation before them needs its own output for the backward pass.
         if self.gate is not None:
-            scaled: Tensor = self.gate(features, condition)  # rectified too, where the layer has a ReLU
-            return scaled
-        # In place: no operation before it needs its own output for the backward pass.
-        return functional.relu(features, inplace=True) if self.relu else features
+            features = self.gate(features, condition)  # rectified too, where the layer has a ReLU
+        elif self.relu:
+            features = functional.relu(features, inplace=True)
+        return features.tanh_() if self.tanh else features
 
 
 class Residual(nn.Module):
@@ -88,18 +92,20 @@ class Flat(nn.Linear):
 
 
 class GaussianEncoder(nn.Module):
-    """Layers, then two linear heads: the mean and the log variance of q(z|x)."""
+    """Layers, then two linear heads: the mean and the log variance of q(z|x), or log σ with `log_sigma`."""
 
-    def __init__(self, layers: Stack, mean: GatedLayer, log_variance: GatedLayer) -> None:
+    def __init__(self, layers: Stack, mean: GatedLayer, log_variance: GatedLayer, log_sigma: bool) -> None:
         super().__init__()
         self.layers = layers
         self.mean = mean
         self.log_variance = log_variance
+        self.log_sigma = log_sigma
 
     def forward(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and log variance, each (B, latent units)."""
         features = self.layers(x, condition)
-        return self.mean(features, condition), self.log_variance(features, condition)
+        spread = self.log_variance(features, condition)
+        return self.mean(features, condition), 2 * spread if self.log_sigma else spread
 
 
 @singledispatch
@@ -134,6 +140,7 @@ def gated_layer(layer: GatedLinear, in_shape: Shape, activation: str | None) -> 
         norm=nn.BatchNorm2d(channels) if layer.norm else None,
         gate=gate_class(channels, activation) if layer.gated and activation else None,
         relu=layer.relu,
+        tanh=layer.tanh,
     )
 
 
@@ -151,6 +158,7 @@ def build_vae(table: Table, shape: Shape, latent_units: int, likelihood: str, ga
         _stack(table.encoder, shape, gating.encoder if gating else None),
         gated_layer(head(latent_units), features, None),
         gated_layer(head(latent_units), features, None),
+        log_sigma=table.log_sigma,
     )
     decoder = _stack(table.decoder, (latent_units,), gating.decoder if gating else None)
     return SingleLatentVAE(encoder, decoder, latent_units, LIKELIHOODS[likelihood], multi_rate=gating is not None)

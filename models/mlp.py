@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.tables import Dense, Table, TabledArchitecture, describe_shape, require_count
+from models.tables import Dense, Table, TabledArchitecture, checked_widths, describe_shape
 
 if TYPE_CHECKING:
     from models.architecture import Shape
@@ -23,16 +23,14 @@ class MLP(TabledArchitecture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.hidden, (list, tuple)) or not self.hidden:
-            raise ValueError(f"hidden is {self.hidden!r}; it must be a list of layer widths, such as [256, 256]")
-        for width in self.hidden:
-            require_count("a width in hidden", width)
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", checked_widths("hidden", self.hidden))
 
     def check_shape(self, shape: Shape) -> None:
         """Raise ValueError where the shape is not one of positive sizes."""
         if not shape or min(shape) < 1:
-            raise ValueError(f"architecture 'mlp' takes examples of any non-empty shape, not {describe_shape(shape)!r}")
+            raise ValueError(
+                f"architecture {self.name!r} takes examples of any non-empty shape, not {describe_shape(shape)!r}"
+            )
 
     def table(self, shape: Shape) -> Table:
         """Return the layers for examples of this shape. Raises ValueError where it has no elements."""

@@ -1,7 +1,7 @@
 """Layer tables: an architecture as data, from which its shapes, its cost and its modules all follow.
 
 Nothing here imports torch: a table is read for cost estimates when nothing is trained. `models.layers` turns
-a table into modules. Gates are in multi-rate networks only, between a layer's norm and its ReLU.
+a table into modules. Gates are in multi-rate networks only, between a layer's norm and its ReLU or tanh.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GatedLinear:
-    """A linear map with bias, then batch norm over channels (`norm`), gate and ReLU, as far as it has them.
+    """A linear map with bias, then batch norm over channels (`norm`), gate and ReLU or tanh, as far as it has them.
 
     A gate has one factor for each channel of the output, that is, for each size of its first axis.
     """
@@ -28,6 +28,11 @@ class GatedLinear:
     norm: bool = False
     gated: bool = True
     relu: bool = True
+    tanh: bool = False
+
+    def __post_init__(self) -> None:
+        if self.relu and self.tanh:
+            raise ValueError("a layer has a ReLU or a tanh, not both; for a tanh write relu=False, tanh=True")
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of the output for an input of this shape."""
@@ -168,7 +173,7 @@ def final_shape(layers: Iterable[Layer], shape: Shape) -> Shape:
 
 
 def head(latent_units: int) -> Dense:
-    """Return one of the encoder's two heads (mean, log variance); neither has a gate."""
+    """Return one of the encoder's two heads (mean, and log variance or log σ); neither has a gate."""
     return Dense((latent_units,), gated=False, relu=False)
 
 
@@ -176,11 +181,13 @@ def head(latent_units: int) -> Dense:
 class Table:
     """The layers of a VAE with one latent layer: the encoder without its two heads, and the decoder.
 
-    The decoder takes the latents; its last layer gives the likelihood's logits, in the shape of an example.
+    The decoder takes the latents; its last layer gives the likelihood's logits, in the shape of an example. The second
+    head gives log σ², or log σ with `log_sigma`, so that a step of training moves log σ² twice as far.
     """
 
     encoder: tuple[Layer, ...]
     decoder: tuple[Layer, ...]
+    log_sigma: bool = False
 
     def placed_layers(self, shape: Shape, latent_units: int) -> Iterator[tuple[Layer, Shape]]:
         """Yield every layer, heads included, with the shape of its input."""
@@ -250,6 +257,15 @@ def require_count(option: str, value: object) -> None:
     """Raise ValueError where the value of an option is not a whole number of 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{option} is {value!r}; it must be a whole number, 1 or more")
+
+
+def checked_widths(option: str, widths: object) -> tuple[int, ...]:
+    """Return the widths of layers as a tuple. Raises ValueError where they are no list of counts, or an empty one."""
+    if not isinstance(widths, (list, tuple)) or not widths:
+        raise ValueError(f"{option} is {widths!r}; it must be a list of layer widths, such as [256, 256]")
+    for width in widths:
+        require_count(f"a width in {option}", width)
+    return tuple(widths)
 
 
 def describe_shape(shape: Shape) -> str:

@@ -102,6 +102,11 @@ def local_ray(cpus: int | None = None, gpus: int | None = None) -> Iterator[None
         ray.shutdown()
 
 
+def is_connected() -> bool:
+    """Whether this process holds a Ray."""
+    return bool(ray.is_initialized())
+
+
 def parallel_trials(trials: Sequence[PlannedTrial]) -> float:
     """Return how many of these trials the connected Ray can run at once, by their mean needs."""
     total = ray.cluster_resources()

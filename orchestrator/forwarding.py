@@ -137,10 +137,12 @@ class SweepView:
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
         self._sweep = load_sweep(store, name)
-        self._done: dict[str, TrackedTrial] = {}
+        self._done: dict[tuple[str, str], TrackedTrial] = {}
 
     def load(self) -> TrackedSweep:
         """Return the sweep as it stands now."""
+        if self._sweep.plan.waiting:
+            self._sweep = load_sweep(self._store, self._sweep.name)
         folder = report_folder(self._sweep)
         return TrackedSweep(
             name=self._sweep.name,
@@ -151,13 +153,15 @@ class SweepView:
         )
 
     def _trial(self, planned: PlannedTrial) -> TrackedTrial:
-        known = self._done.get(planned.trial_id)
+        # The trial that wins a selection is evaluated again, as one of the sweep's.
+        key = (planned.trial_id, planned.evaluation.eval_id)
+        known = self._done.get(key)
         if known is not None:
             return known
         status = read_status(self._store, planned)
         tracked = _tracked_trial(self._store, planned, status)
         if status.state == DONE:
-            self._done[planned.trial_id] = tracked
+            self._done[key] = tracked
         return tracked
 
 
@@ -174,6 +178,7 @@ def _tracked_trial(store: Store, planned: PlannedTrial, status: TrialStatus) -> 
             "dataset": planned.trial.dataset.name,
             "architecture": planned.trial.architecture.name,
             "seed": str(planned.trial.seed),
+            "stage": planned.stage,
             **{name: provenance[name] for name in ("commit", "device", "torch") if name in provenance},
         },
         log_path=store.trial(planned.trial_id).path / METRIC_LOG,

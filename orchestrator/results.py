@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation.records import HistoryRow, Point, RecordError, from_parquet
-from evaluation.report.contents import Pictures, SweepRecord, TrialRecord
+from evaluation.report.contents import Pictures, RateChoice, Scaled, SweepRecord, Texts, TrialRecord
 from orchestrator.flat import flatten
 from orchestrator.ledger import DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus
+from orchestrator.plan import SELECTION, SWEEP
+from orchestrator.scales import changes_of, shown
+from orchestrator.selection import mean_loss
 from orchestrator.spec_file import spec_yaml
 from workers.costs import read_costs
 
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from evaluation.report.contents import State
-    from orchestrator.plan import PlannedTrial
+    from orchestrator.plan import Choice, PlannedTrial
+    from orchestrator.spec import SweepSpec
     from orchestrator.sweeps import Sweep
     from workers.store import Store, TrialFolder
 
@@ -38,9 +43,15 @@ def gather(
 ) -> SweepRecord:
     """Return everything that the report on a sweep shows; a damaged record is left out and named in the notes."""
     notes: list[str] = []
-    trials = tuple(
-        _trial_record(store, sweep.name, planned, ledger[planned.trial_id], notes, tracking_urls.get(planned.trial_id))
+    records = {
+        planned.trial_id: _trial_record(
+            store, sweep.name, planned, ledger[planned.trial_id], notes, tracking_urls.get(planned.trial_id)
+        )
         for planned in sweep.plan.trials
+    }
+    trials, tried = (
+        tuple(records[planned.trial_id] for planned in sweep.plan.trials if planned.stage == stage)
+        for stage in (SWEEP, SELECTION)
     )
     spec = sweep.plan.spec
     commits = Counter((trial.provenance or {}).get("commit", "") for trial in trials if trial.done)
@@ -53,7 +64,30 @@ def gather(
         created_at=sweep.submitted_at,
         commit=commits.most_common(1)[0][0] if commits else "",
         trials=trials,
+        tried=tried,
+        choices=tuple(_rate_choice(store, choice) for choice in sweep.plan.choices),
+        waiting=len(sweep.plan.waiting),
+        scaled=_scaled(spec),
         notes=tuple(notes),
+    )
+
+
+def _scaled(spec: SweepSpec) -> Scaled | None:
+    changes = tuple((change.key, shown(change.full), shown(change.scaled)) for change in changes_of(spec))
+    return Scaled(spec.scaled.by, changes) if spec.scaled and changes else None
+
+
+def _rate_choice(store: Store, choice: Choice) -> RateChoice:
+    trials = [trial for candidate in choice.candidates for trial in candidate.trials]
+    evaluation = trials[0].evaluation
+    seeds = sorted({trial.trial.seed for trial in trials})
+    return RateChoice(
+        series=choice.series,
+        losses=tuple((candidate.learning_rate, mean_loss(store, candidate)) for candidate in choice.candidates),
+        chosen=choice.chosen,
+        trial_ids=frozenset(trial.trial_id for trial in trials),
+        rule=f"loss at β = {evaluation.betas[0]:g} on the {evaluation.split} split, "
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
     )
 
 
@@ -67,6 +101,7 @@ def _trial_record(
 ) -> TrialRecord:
     folder = store.trial(planned.trial_id)
     done = status.state == DONE
+    of_text = planned.trial.objective.likelihood == "categorical"
     manifest = status.manifest
     try:
         points = _points(folder, planned, sweep) if done else ()
@@ -89,7 +124,8 @@ def _trial_record(
         points=points,
         costs=tuple(read_costs(folder)),
         history=history,
-        pictures=_pictures(folder, planned, notes) if done else None,
+        pictures=_pictures(folder, planned, notes) if done and not of_text else None,
+        texts=_texts(folder, planned, notes) if done and of_text else None,
         tracking_url=tracking_url,
     )
 
@@ -115,6 +151,19 @@ def _pictures(folder: TrialFolder, planned: PlannedTrial, notes: list[str]) -> P
             return Pictures(betas, arrays["originals"], arrays["reconstructions"], arrays["samples"])
     except (OSError, ValueError, KeyError, EOFError) as error:
         notes.append(f"{folder.path / name}: pictures cannot be read ({error})")
+        return None
+
+
+def _texts(folder: TrialFolder, planned: PlannedTrial, notes: list[str]) -> Texts | None:
+    if planned.evaluation.pictures == 0:
+        return None
+    name = f"texts/{planned.evaluation.eval_id}.json"
+    try:
+        record = json.loads(folder.read(name) or b"")
+        rows = {kind: tuple(map(tuple, record[kind])) for kind in ("greedy", "sampled", "samples")}
+        return Texts(betas=tuple(record["betas"]), originals=tuple(record["originals"]), **rows)
+    except (ValueError, KeyError, TypeError) as error:
+        notes.append(f"{folder.path / name}: sentences cannot be read ({error})")
         return None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import sys
 import types
 import typing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -25,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, ValidationError, core_schema
+
+from models.plugins import option_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -156,16 +157,9 @@ def one_of_sections(configured: Mapping[str, type[Any]], wording: Wording) -> An
 def _options(configures: type[Any], wording: Wording) -> Iterable[tuple[dataclasses.Field[Any], Any, str | None]]:
     for field in dataclasses.fields(configures):
         choices = wording.choices.get(field.name)
-        hint = Annotated[str, OneOf(choices)] if choices else _as_list(_hint(configures, field))
+        hint = Annotated[str, OneOf(choices)] if choices else _as_list(option_type(configures, field))
         about = _docstring_words(configures, field.name) or wording.descriptions.get(field.name)
         yield field, hint, about
-
-
-def _hint(configures: type[Any], field: dataclasses.Field[Any]) -> Any:
-    # One annotation at a time: those of class variables may name what only type checkers import.
-    owner = next(base for base in configures.__mro__ if field.name in inspect.get_annotations(base))
-    holder = types.SimpleNamespace(__annotations__={field.name: field.type})
-    return typing.get_type_hints(holder, globalns=vars(sys.modules[owner.__module__]))[field.name]
 
 
 def _as_list(hint: Any) -> Any:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from models.registry import ARCHITECTURES
 from orchestrator.grid import list_paths_in_schema
+from orchestrator.scales import ScaledSection, list_keys_in_schema
 from orchestrator.sections import (
     Beta,
     Betas,
@@ -107,6 +108,7 @@ def _check_name(name: str) -> str:
 class MethodSection(Section):
     """One family of trials: which models are trained, over every seed and every point of the grid."""
 
+    kind: str
     training: Annotated[
         TrainingOverrides | None, Field(description="Options of `training` that differ for this method.")
     ] = None
@@ -261,6 +263,43 @@ class ResourcesSection(Section):
 
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), Distinct]
+
+
+class SelectionSection(Section):
+    """A stage before the sweep that chooses the learning rate of each method, as the papers do.
+
+    A method is trained at each rate; the lowest loss at one β, distortion + β · rate, wins, and the method's trials are
+    trained at the winner. A method with a learning rate of its own takes no part.
+    """
+
+    learning_rates: Annotated[
+        tuple[Annotated[float, Field(gt=0)], ...],
+        Field(min_length=2, description="The rates to choose from."),
+        Distinct,
+    ]
+    beta: Annotated[Beta, Field(description="The β at which losses are compared; β-VAEs are trained at it.")] = 1.0
+    split: Annotated[
+        str, OneOf(("train", "validation")), Field(description="The part of the data whose loss decides.")
+    ] = "train"
+    annealing: Annotated[
+        str | None,
+        OneOf(ANNEALINGS),
+        Field(
+            description="The annealing of the β-VAEs that the rate is chosen with, for β-VAEs of any annealing; left "
+            "out, each annealing chooses its own."
+        ),
+    ] = None
+    seeds: Annotated[Seeds, Field(description="Each rate is tried with each seed; mean losses are compared.")] = (0,)
+    limit: Annotated[int, Field(ge=0, description="Measure on so many examples only, the first ones; 0 takes all.")] = 0
+
+    def method(self, method: Method) -> Method:
+        """Return what is trained to choose the rate of this method."""
+        return BetaVAE(self.beta, self.annealing or method.annealing) if isinstance(method, BetaVAE) else method
+
+    def evaluation(self) -> Evaluation:
+        """Return what is measured to choose by."""
+        return Evaluation(betas=(self.beta,), split=self.split, metrics=(), pictures=0, limit=self.limit)
 
 
 class SweepSpec(Section):
@@ -280,9 +319,10 @@ class SweepSpec(Section):
     objective: Annotated[ObjectiveSection, Field(description="What is minimised.")] = ObjectiveSection()
     methods: Annotated[tuple[AnyMethodSection, ...], Field(min_length=1, description="What is compared with what.")]
     training: Annotated[TrainingSection, Field(description="How every trial is trained.")]
-    seeds: Annotated[
-        tuple[Seed, ...], Field(min_length=1, description="Every trial runs once with each seed."), Distinct
-    ] = (0,)
+    selection: Annotated[
+        SelectionSection | None, Field(description="How the learning rate is chosen before the sweep.")
+    ] = None
+    seeds: Annotated[Seeds, Field(description="Every trial runs once with each seed.")] = (0,)
     grid: Annotated[
         dict[str, tuple[Any, ...]] | None,
         Field(
@@ -293,6 +333,17 @@ class SweepSpec(Section):
     ] = None
     evaluation: Annotated[EvaluationSection, Field(description="What is measured.")] = EvaluationSection()
     resources: Annotated[ResourcesSection, Field(description="What each trial holds.")] = ResourcesSection()
+    scale: Annotated[
+        dict[str, Annotated[dict[str, Any], Field(min_length=1)]] | None,
+        Field(
+            min_length=1,
+            description="Other sizes of this sweep by name, such as a small one to try: what --scale NAME changes.",
+            json_schema_extra=list_keys_in_schema,
+        ),
+    ] = None
+    scaled: Annotated[
+        ScaledSection | None, Field(description="Written by --scale, into the spec that it makes: the scale it is at.")
+    ] = None
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> SweepSpec:

@@ -14,6 +14,7 @@ from orchestrator import grid
 from orchestrator.nearest import hint
 from orchestrator.sections import at_key, moved, named_first, problem
 from workers.data.dataset import ImageDataset
+from workers.trial import BetaVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +41,7 @@ _ELSEWHERE = {
 
 def problems_of(spec: SweepSpec) -> list[InitErrorDetails]:
     """Return what is wrong with a spec whose sections are right by themselves, empty where nothing is."""
-    stages = (_grid_problems, _size_problems, _combination_problems, _fit_problems)
+    stages = (_grid_problems, _selection_problems, _size_problems, _combination_problems, _fit_problems)
     # Each stage builds on what the ones before it have checked.
     return next((found for found in (list(stage(spec)) for stage in stages) if found), [])
 
@@ -56,6 +57,17 @@ def _grid_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
             yield at_key(("grid", path), "every method sets this in its own 'training', so the grid changes nothing")
         else:
             yield from _value_problems(spec, path, values)
+
+
+def _selection_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
+    if spec.selection is None:
+        return
+    if "training.learning_rate" in (spec.grid or {}):
+        yield at_key(("grid", "training.learning_rate"), "'selection' chooses the learning rate; remove one of the two")
+    if all("learning_rate" in method.overrides() for method in spec.methods):
+        yield at_key(("selection",), "every method sets 'training.learning_rate' itself, so there is nothing to choose")
+    if spec.selection.annealing and not any(method.kind == BetaVAE.kind for method in spec.methods):
+        yield at_key(("selection", "annealing"), "there is no β-VAE that it could be of; remove the line")
 
 
 def _overridden(method: MethodSection) -> list[str]:
@@ -84,6 +96,8 @@ def _value_problems(spec: SweepSpec, path: str, values: tuple[Any, ...]) -> Iter
 def _size_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
     combinations = math.prod(len(values) for values in (spec.grid or {}).values())
     trials = combinations * len(spec.seeds) * sum(len(method.methods()) for method in spec.methods)
+    if spec.selection:
+        trials += combinations * len(spec.methods) * len(spec.selection.learning_rates) * len(spec.selection.seeds)
     if trials > MOST_TRIALS:
         message = f"the sweep has {trials:,} trials; the most is {MOST_TRIALS:,}"
         yield problem(("grid",) if combinations > 1 else ("methods",), message)
@@ -141,6 +155,9 @@ def _fit_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
         filter(None, itertools.starmap(_refused_on_data, itertools.product(datasets, objectives))), None
     ):
         yield refused
+    if spec.selection and any(spec.selection.split not in dataset.splits for dataset in datasets):
+        message = f"dataset '{datasets[0].name}' has no {spec.selection.split} examples as it is configured"
+        yield problem(("selection", "split"), message)
     for position, metric in enumerate(spec.evaluation.metrics):
         needs = (_NEEDS[metric](*pair) for pair in itertools.product(datasets, objectives) if metric in _NEEDS)
         if lacking := next(filter(None, needs), None):
@@ -177,7 +194,7 @@ def _refused_on_data(dataset: Dataset, objective: Objective) -> InitErrorDetails
 def _takes(name: str, dataset: Dataset) -> bool:
     try:
         ARCHITECTURES[name]().check_shape(dataset.shape)
-    except ValueError:
+    except (TypeError, ValueError):  # a TypeError from one that has options without a default
         return False
     return True
 

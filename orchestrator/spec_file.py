@@ -1,4 +1,4 @@
-"""A spec as a YAML file: read with every problem at its place and `--set` overrides, and written back."""
+"""A spec as a YAML file: read at a scale, with `--set` overrides and every problem at its place, and written back."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from pydantic import ValidationError
 
 from orchestrator.errors import UserError
 from orchestrator.nearest import nearest
+from orchestrator.scales import check_known, in_full, problems_of_scales, scaled, without_scales
 from orchestrator.spec import SweepSpec, json_schema
 from orchestrator.spec_messages import messages
-from orchestrator.spec_overrides import apply_override
+from orchestrator.spec_overrides import apply_override, overlap
 from orchestrator.yaml_document import DocumentError, implicit_resolvers, read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from orchestrator.sections import Location
     from orchestrator.spec_messages import Message
     from orchestrator.yaml_document import Document
 
@@ -34,29 +36,73 @@ class SpecError(UserError):
         super().__init__("\n".join([*lines[:MOST_LINES], *([f"and {left} more like these"] if left > 0 else [])]))
 
 
-def read_spec(path: Path | str, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Return the spec of a YAML file, with `key=value` overrides put in before it is checked.
+def read_spec(path: Path | str, overrides: Sequence[str] = (), scale: str | None = None) -> SweepSpec:
+    """Return the spec of a YAML file, at one of its scales if one is named, with `key=value` overrides put in last.
 
-    Raises SpecError where the file cannot be read or the spec is not right.
+    Raises SpecError where the file cannot be read, or the spec or any scale of it is not right.
     """
-    return spec_from_text(_read_text(Path(path)), str(path), overrides)
+    return spec_from_text(_read_text(Path(path)), str(path), overrides, scale)
 
 
-def spec_from_text(text: str, source: str, overrides: Sequence[str] = ()) -> SweepSpec:
+def spec_from_text(text: str, source: str, overrides: Sequence[str] = (), scale: str | None = None) -> SweepSpec:
     """Return the spec of a YAML text; `source` names it in messages. Raises SpecError as `read_spec` does."""
     document = _read_document(text, source)
-    for override in overrides:
-        _apply(document, override)
-    try:
-        return SweepSpec.model_validate(document.content)
-    except ValidationError as error:
-        raise SpecError([_line(each, document, source) for each in messages(error, _schema())]) from error
+    wrong = [_line(each, document, source) for each in problems_of_scales(document, _problems)]
+    if scale is None or wrong:
+        return _checked(without_scales(document), source, overrides, also=wrong)
+    return _at_scale(document, source, overrides, scale)
 
 
 def spec_yaml(spec: SweepSpec) -> str:
     """Return a spec with all its defaults written out, as YAML that reads back to an equal one."""
     content = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _at_scale(document: Document, source: str, overrides: Sequence[str], scale: str) -> SweepSpec:
+    try:
+        check_known(document, scale)
+    except ValueError as error:
+        raise SpecError([f"--scale {scale}: {error}"]) from error
+    changed = list(document.content["scale"][scale])
+    # What it is in full is as the same command without --scale has it, but for --set on what the scale changes.
+    others = [each for each in overrides if not any(overlap(each.partition("=")[0], key) for key in changed)]
+    full = _checked(without_scales(document), source, others)
+    made = scaled(document, scale)
+    made.document.content["scaled"] = {"by": scale, "full": in_full(full, changed)}
+    return _checked(made.document, source, overrides, made.at_origin)
+
+
+def _checked(
+    document: Document,
+    source: str,
+    overrides: Sequence[str],
+    at_origin: Callable[[Message], Message | None] = lambda _: None,
+    also: Sequence[str] = (),
+) -> SweepSpec:
+    """Return the spec of a document with overrides put in. Raises SpecError with its problems and those in `also`."""
+    for override in overrides:
+        _apply(document, override)
+    found = _validated(document.content)
+    problems = [] if isinstance(found, SweepSpec) else found
+    # An override comes after a scale, so it answers for what both have put in.
+    placed = [each if _override(each, document) else at_origin(each) or each for each in problems]
+    lines = [*(_line(each, document, source) for each in placed), *also]
+    if lines or not isinstance(found, SweepSpec):
+        raise SpecError(lines)
+    return found
+
+
+def _problems(content: Any) -> list[Message]:
+    found = _validated(content)
+    return [] if isinstance(found, SweepSpec) else found
+
+
+def _validated(content: Any) -> SweepSpec | list[Message]:
+    try:
+        return SweepSpec.model_validate(content)
+    except ValidationError as error:
+        return messages(error, _schema())
 
 
 @lru_cache(maxsize=1)
@@ -130,13 +176,23 @@ def _line(message: Message, document: Document, source: str) -> str:
 
 def _place(message: Message, document: Document, source: str) -> str:
     """Return the place of the deepest part of the location that stands somewhere."""
-    for length in range(len(message.location), 0, -1):
-        location = message.location[:length]
-        if location in document.overridden:
-            return f"--set {document.overridden[location]}"
+    if override := _override(message, document):
+        return f"--set {override}"
+    for location in _prefixes(message.location):
         # A missing key is looked for where its mapping starts: at the key of the mapping.
         marks = document.keys if message.at_key else document.values
         mark = marks.get(location) or document.values.get(location)
         if mark:
             return f"{source}:{mark}"
     return f"{source}:1:1"
+
+
+def _override(message: Message, document: Document) -> str | None:
+    """Return the override that has put in what a message is about, if one has."""
+    return next(
+        (document.overridden[each] for each in _prefixes(message.location) if each in document.overridden), None
+    )
+
+
+def _prefixes(location: Location) -> Iterator[Location]:
+    return (location[:length] for length in range(len(location), 0, -1))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from models.registry import ARCHITECTURES
 from orchestrator.nearest import hint
+from workers.data.registry import DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from orchestrator.sections import Location
 
 _LONGEST_SHOWN = 60
+_LEFT_OUT: dict[str | int, dict[str, str]] = {
+    "architecture": ARCHITECTURES.left_out,
+    "dataset": DATASETS.left_out,
+}
+"""Why a name is no choice in a section, where it is that of a plug-in that cannot be used."""
 
 _WANTED = {
     "int_type": "a whole number",
@@ -72,7 +79,8 @@ def _about_choice_of_section(location: Location, union: Mapping[str, Any], conte
     key = union["discriminator"]["propertyName"]
     if "tag" not in context:
         return Message((*location, key), at_key=True, text=f"this key is missing; choose one of {', '.join(choices)}")
-    text = f"unknown {key} {context['tag']!r}; {hint(str(context['tag']), choices)}"
+    tag = str(context["tag"])
+    text = _LEFT_OUT.get(location[-1], {}).get(tag) or f"unknown {key} {tag!r}; {hint(tag, choices)}"
     return Message((*location, key), at_key=False, text=text)
 
 

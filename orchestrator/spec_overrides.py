@@ -1,4 +1,4 @@
-"""`--set key=value`: a value put into a document before it is checked, by a dotted key."""
+"""A value put into a document before it is checked, by a dotted key, as `--set key=value` and scales do."""
 
 from __future__ import annotations
 
@@ -24,8 +24,17 @@ def apply_override(document: Document, override: str) -> None:
     key, equals, text = override.partition("=")
     if not (equals and key):
         raise ValueError("write key=value, such as training.epochs=10")
-    value = read_document(text).content
-    *way, last = _steps(key)
+    if steps(key)[0] in {"scale", "scaled"}:
+        raise ValueError("scales are changed in the file alone; set the option itself, such as training.epochs=10")
+    put(document, key, read_document(text).content, override)
+
+
+def put(document: Document, key: str, value: Any, origin: str) -> None:
+    """Put a value where the dotted key says, making mappings on the way; `origin` is noted as what has put it there.
+
+    Raises ValueError where the key leads through something that has no such place.
+    """
+    *way, last = steps(key)
     holder: Any = document.content
     location: Location = ()
     for step in way:
@@ -33,16 +42,22 @@ def apply_override(document: Document, override: str) -> None:
         location = (*location, entry)
         if isinstance(holder, dict) and holder.get(step) is None:
             holder[entry] = {}
-            _note(document, location, override)
+            _note(document, location, origin)
         holder = holder[entry]
     entry = _entry(holder, last, location)
     holder[entry] = value
-    _note(document, (*location, entry), override)
+    _note(document, (*location, entry), origin)
 
 
-def _steps(key: str) -> list[str]:
+def steps(key: str) -> list[str]:
+    """Return the keys and positions that a dotted key leads through."""
     first, _, rest = key.partition(".")
     return [first, rest] if first in DOTTED_KEYS and rest else key.split(".")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether two dotted keys are the same, or one leads through the other."""
+    return all(left == right for left, right in zip(steps(one), steps(other), strict=False))
 
 
 def _entry(holder: Any, step: str, location: Location) -> str | int:
@@ -58,8 +73,8 @@ def _entry(holder: Any, step: str, location: Location) -> str | int:
     return int(step)
 
 
-def _note(document: Document, location: Location, override: str) -> None:
-    document.overridden[location] = override
+def _note(document: Document, location: Location, origin: str) -> None:
+    document.overridden[location] = origin
     # What stood there, and below, no longer does.
     for marks in (document.keys, document.values):
         _forget(marks, location)

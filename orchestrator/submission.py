@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SweepError
 from orchestrator.forwarding import Forwarding
 from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
 from orchestrator.observations import estimate_trials
-from orchestrator.plan import launch_order, plan
-from orchestrator.progress import ProgressView, duration
+from orchestrator.plan import SELECTION, launch_order
+from orchestrator.progress import ProgressView, describe, duration
 from orchestrator.reporting import write_sweep_report
+from orchestrator.selection import describe_choice, resolve
 from orchestrator.sweeps import save_sweep, sole_driver
 from orchestrator.worker import WorkerSettings
 from workers.provenance import code_version
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from orchestrator.plan import Plan, PlannedTrial
+    from orchestrator.plan import Choice, Plan, PlannedTrial
     from orchestrator.spec import SweepSpec
     from orchestrator.sweeps import Sweep
     from workers.outcome import Outcome
@@ -50,7 +52,7 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
     Raises:
         StoreError, DataError, SweepError: before anything ran, with a message for the user.
     """
-    planned = plan(spec)
+    planned = resolve(spec, store)
     for dataset in {each.trial.dataset for each in _left(planned, read_ledger(store, planned.trials), options)}:
         dataset.check_present(options.data_root)
     store.check_writable()
@@ -58,14 +60,32 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
         sweep = save_sweep(store, planned, time.time())
         if options.retry_failed:
             _forget_failures(store, sweep)
-        ledger = read_ledger(store, planned.trials)
-        left = _left(planned, ledger, options)
+            sweep = replace(sweep, plan=resolve(spec, store))
         with Forwarding(store, sweep.name, options.tracking_uri) as forwarding:
-            outcomes, stopped = _run(sweep, left, ledger, store, options, console)
+            sweep, outcomes, stopped = _run_stages(sweep, store, options, console)
             ledger = read_ledger(store, sweep.plan.trials)
             write_sweep_report(store, sweep, ledger, console)
             forwarding.finish(console)
         return _conclude(sweep, ledger, outcomes, console, stopped=stopped, train=options.train)
+
+
+def _run_stages(
+    sweep: Sweep, store: Store, options: SubmitOptions, console: Console
+) -> tuple[Sweep, Mapping[str, Outcome], bool]:
+    """Run what is left, and then what could not be planned before: the sweep's trials, once a rate is chosen."""
+    outcomes: dict[str, Outcome] = {}
+    with ExitStack() as held:
+        while True:
+            ledger = read_ledger(store, sweep.plan.trials)
+            left = _left(sweep.plan, ledger, options)
+            ended, stopped = _run(sweep, left, ledger, store, options, console, held)
+            outcomes |= ended
+            resolved = replace(sweep, plan=resolve(sweep.plan.spec, store))
+            if stopped or len(resolved.plan.waiting) == len(sweep.plan.waiting):
+                return resolved, outcomes, stopped
+            for choice in resolved.plan.choices:
+                console.print(describe_choice(choice), soft_wrap=True)
+            sweep = resolved
 
 
 def _left(planned: Plan, ledger: Mapping[str, TrialStatus], options: SubmitOptions) -> list[PlannedTrial]:
@@ -80,6 +100,7 @@ def _run(
     store: Store,
     options: SubmitOptions,
     console: Console,
+    held: ExitStack,
 ) -> tuple[Mapping[str, Outcome], bool]:
     if not left:
         console.print(f"Nothing to run: {_describe_counts(ledger)}.")
@@ -91,7 +112,7 @@ def _run(
         f"about {duration(sum(seconds.values()))} of device time",
         soft_wrap=True,
     )
-    return _execute(sweep, launch_order(left, seconds), seconds, store, options, console)
+    return _execute(sweep, launch_order(left, seconds), seconds, store, options, console, held)
 
 
 def _execute(
@@ -101,6 +122,7 @@ def _execute(
     store: Store,
     options: SubmitOptions,
     console: Console,
+    held: ExitStack,
 ) -> tuple[Mapping[str, Outcome], bool]:
     # Imported here because Ray takes seconds to import, and only running trials needs it.
     from orchestrator import executor
@@ -114,13 +136,14 @@ def _execute(
         checkpoint_seconds=options.checkpoint_seconds,
         provenance={"commit": code_version()},
     )
-    with executor.local_ray():
-        problem = executor.unplaceable(trials)
-        if problem is not None:
-            raise SweepError(problem)
-        view = ProgressView(console, trials, seconds, executor.parallel_trials(trials))
-        with executor.stopping_on_signals(stop, view.stopping), view.shown():
-            outcomes = executor.execute(trials, settings, view, stop)
+    if not executor.is_connected():
+        held.enter_context(executor.local_ray())  # and kept for the stages to come
+    problem = executor.unplaceable(trials)
+    if problem is not None:
+        raise SweepError(problem)
+    view = ProgressView(console, trials, seconds, executor.parallel_trials(trials))
+    with executor.stopping_on_signals(stop, view.stopping), view.shown():
+        outcomes = executor.execute(trials, settings, view, stop)
     stop.path.unlink(missing_ok=True)
     return outcomes, stop.made
 
@@ -139,7 +162,9 @@ def _conclude(
     stopped: bool,
     train: bool,
 ) -> int:
-    failed = [status for status in ledger.values() if status.state == FAILED]
+    # A learning rate that is too high fails, and is then not chosen: that is what the selection is for.
+    only_tried = {each.trial_id for each in sweep.plan.trials if each.stage == SELECTION}
+    failed = [status for status in ledger.values() if status.state == FAILED and status.trial_id not in only_tried]
     interruptions = sorted({outcome.message for outcome in outcomes.values() if outcome.state == "interrupted"})
     for message in interruptions:
         console.print(f"interrupted: {message}", soft_wrap=True)
@@ -149,6 +174,9 @@ def _conclude(
             f"them anew. Details: mrvae-orch status {sweep.name}",
             soft_wrap=True,
         )
+    undecided = [choice for choice in sweep.plan.choices if choice.chosen is None]
+    if undecided and train and not stopped:
+        console.print(_undecided(sweep, undecided, ledger), soft_wrap=True)
     if stopped:
         console.print("Stopped; the same command goes on from the last checkpoints.")
         return EXIT_STOPPED
@@ -156,7 +184,21 @@ def _conclude(
         return EXIT_USAGE
     # An evaluation asks nothing of trials that were never trained.
     asked = [status for status in ledger.values() if train or status.manifest is not None]
-    return EXIT_DONE if all(status.state == DONE for status in asked) else EXIT_FAILED
+    finished = all(status.state == DONE or status.trial_id in only_tried for status in asked)
+    return EXIT_DONE if finished and not (undecided and train) else EXIT_FAILED
+
+
+def _undecided(sweep: Sweep, undecided: Sequence[Choice], ledger: Mapping[str, TrialStatus]) -> str:
+    messages = [
+        f"{describe(planned)}: {ledger[planned.trial_id].message}"
+        for choice in undecided
+        for candidate in choice.candidates
+        for planned in candidate.trials
+        if ledger[planned.trial_id].state == FAILED
+    ]
+    why = "\n".join(["; every rate failed or is still to finish:", *dict.fromkeys(messages)]) if messages else ""
+    series = ", ".join(each.series for each in undecided)
+    return f"{len(sweep.plan.waiting)} trials wait for a learning rate ({series}){why}"
 
 
 def _describe_counts(ledger: Mapping[str, TrialStatus]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SweepError
-from orchestrator.plan import Plan, plan
+from orchestrator.selection import resolve
 from orchestrator.spec_file import spec_from_text, spec_yaml
 from workers.store import StoreError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from orchestrator.plan import Plan
     from workers.store import Store
 
 SPEC = "spec.yaml"
@@ -57,7 +58,7 @@ def load_sweep(store: Store, name: str) -> Sweep:
         raise SweepError(_unknown(store, name))
     spec = spec_from_text(content.decode(), str(folder.path / SPEC))
     submitted = folder.read_json(SUBMITTED) or {}
-    return Sweep(folder.path, plan(spec), float(submitted.get("submitted_at", 0.0)))
+    return Sweep(folder.path, resolve(spec, store), float(submitted.get("submitted_at", 0.0)))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import socket
+import warnings
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from evaluation.records import Cost
+from models.vae import TextVAE
 from workers.costs import read_costs, write_costs
 from workers.devices import device_kind, peak_memory_bytes, reset_peak_memory, synchronise
 
@@ -131,6 +133,19 @@ def training_flops_per_image(model: VAE, shape: Shape) -> float:
     return _flops(model, shape, backward=True)
 
 
+@contextlib.contextmanager
+def _visible(model: VAE) -> Iterator[None]:
+    """Have torch compute so that its counter can look into an LSTM: oneDNN's shows it nothing."""
+    if not isinstance(model, TextVAE):
+        yield
+        return
+    with warnings.catch_warnings():
+        # Turning oneDNN off and on again warns about Intel GPUs.
+        warnings.simplefilter("ignore", UserWarning)
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
 def _flops(model: VAE, shape: Shape, *, backward: bool) -> float:
     examples = 2
     # A copy, because a forward pass in training mode moves batch-norm statistics.
@@ -138,7 +153,7 @@ def _flops(model: VAE, shape: Shape, *, backward: bool) -> float:
     x = probe.blank(examples, shape)
     condition = torch.zeros(examples, 1) if probe.multi_rate else None
     noise = [torch.zeros(examples, *latent) for latent in probe.latent_shapes]
-    with FlopCounterMode(display=False) as counter:
+    with _visible(probe), FlopCounterMode(display=False) as counter:
         evidence = probe(x, condition, noise)
         if backward:
             (evidence.distortion.sum() + evidence.rates.sum()).backward()

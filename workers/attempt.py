@@ -17,7 +17,7 @@ from workers.logged_metrics import epoch_metrics, point_metrics
 from workers.measuring import Interrupted, measure
 from workers.metric_log import MetricLog
 from workers.outcome import Progress
-from workers.provenance import machine
+from workers.provenance import machine, plugins
 from workers.showing import show
 from workers.store import Manifest
 from workers.training import TrainingState, load_trained_model, train
@@ -84,7 +84,11 @@ class Attempt:
                 started_at=self.accountant.first_started_at,
                 finished_at=self.context.now(),
                 parameters=sum(parameter.numel() for parameter in state.model.parameters()),
-                provenance={**self.context.provenance, **machine(self.device, self.trial.training.threads, kind)},
+                provenance={
+                    **self.context.provenance,
+                    **machine(self.device, self.trial.training.threads, kind),
+                    **plugins(self.trial),
+                },
             )
         )
 

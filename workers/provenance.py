@@ -9,8 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.registry import ARCHITECTURES
+from workers.data.registry import DATASETS
+
 if TYPE_CHECKING:
     import torch
+
+    from workers.trial import Trial
 
 
 def code_version() -> str:
@@ -35,6 +40,12 @@ def machine(device: torch.device, threads: int, kind: str) -> dict[str, str]:
         "torch": metadata.version("torch"),
         "mrvae-orch": metadata.version("mrvae-orch"),
     }
+
+
+def plugins(trial: Trial) -> dict[str, str]:
+    """Return the version of each package whose plug-ins a trial uses, by the package's name."""
+    used = (ARCHITECTURES.packages.get(trial.architecture.name), DATASETS.packages.get(trial.dataset.name))
+    return {f"plug-in {package.name}": package.version for package in used if package}
 
 
 def _git(*arguments: str) -> str:

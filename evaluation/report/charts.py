@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from evaluation.curves import pareto_front
 from evaluation.report.pictures import picture_data
 from evaluation.report.series import is_finite
+from evaluation.report.texts import text_data
 from evaluation.report.wording import DISTORTION_UNITS
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def chart_data(sweep: SweepRecord, summary: ReportSummary) -> dict[str, Any]:
         "compute": [_bar(one.name, piece) for one in summary.series for piece in one.spent if piece.device_seconds > 0],
         "history": [_history(trial) for trial in sweep.trials if trial.history],
         "pictures": picture_data(sweep.trials),
+        "texts": text_data(sweep.trials),
     }
 
 

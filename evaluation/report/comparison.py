@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evaluation.compute import times_cheaper
+from evaluation.compute import times_cheaper, times_cheaper_with_choice
 from evaluation.curves import common_means
 from evaluation.report.series import run_of
 from evaluation.report.wording import counted, listed
@@ -14,7 +14,7 @@ from evaluation.report.wording import counted, listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evaluation.report.contents import TrialRecord
+    from evaluation.report.contents import SweepRecord, TrialRecord
     from evaluation.report.series import Scale, Series
 
 
@@ -26,8 +26,9 @@ class Comparison:
     mean distortion less the sweep's. Each is empty with a reason where there is none. `sweeps` counts the
     β-VAE series that `sweep` was chosen from: the one of least mean distortion. `differences_same_betas` are
     those of the MR-VAE's points nearest the sweep's β alone, which interpolates both curves as coarsely.
-    `time_overhead` and `parameter_overhead` are fractions, of the time of a training image and of the
-    parameters.
+    `times_cheaper_with_choice` is the ratio of all seeds together where both sides also pay for the trials that chose
+    their learning rates; None where no rate was chosen so. `time_overhead` and `parameter_overhead` are fractions, of
+    the time of a training image and of the parameters.
     """
 
     single: str
@@ -36,6 +37,7 @@ class Comparison:
     models: tuple[int, ...]
     seeds: tuple[int, ...]
     times_cheaper: tuple[float, ...] = ()
+    times_cheaper_with_choice: float | None = None
     compute_reason: str = ""
     distortion_differences: tuple[float, ...] = ()
     distortion_reason: str = ""
@@ -44,8 +46,11 @@ class Comparison:
     parameter_overhead: float | None = None
 
 
-def obstacle(trials: Sequence[TrialRecord], series: Sequence[Series]) -> str:
+def obstacle(sweep: SweepRecord, series: Sequence[Series]) -> str:
     """Return why one run cannot be set against a sweep as things stand, as a sentence; empty if it can."""
+    trials = sweep.trials
+    if sweep.waiting:
+        return f"No comparison yet: {counted(sweep.waiting, 'trial')} wait for a learning rate to be chosen."
     if not trials:
         return "The sweep has no trials."
     if not any(trial.done for trial in trials):
@@ -58,8 +63,9 @@ def obstacle(trials: Sequence[TrialRecord], series: Sequence[Series]) -> str:
     return _one_sided(trials, series) or _unmatched_seeds(series)
 
 
-def compare(trials: Sequence[TrialRecord], series: Sequence[Series], scale: Scale) -> Comparison:
+def compare(record: SweepRecord, series: Sequence[Series], scale: Scale) -> Comparison:
     """Compare the first MR-VAE series with the β-VAE series of least mean distortion, seed by seed."""
+    trials = record.trials
     single = next(one for one in series if one.method == "mr-vae")
     sweep, sweeps = _strongest([one for one in series if one.method == "beta-vae"])
     runs, others = ([trial for trial in trials if trial.series == one.name] for one in (single, sweep))
@@ -73,6 +79,7 @@ def compare(trials: Sequence[TrialRecord], series: Sequence[Series], scale: Scal
         models=tuple(sorted({seed.trials for seed in sweep.seeds})),
         seeds=seeds,
         times_cheaper=ratios,
+        times_cheaper_with_choice=None if compute_reason else _with_choice(record, runs, others),
         compute_reason=compute_reason,
         distortion_differences=differences,
         distortion_reason=distortion_reason,
@@ -125,6 +132,19 @@ def _ratios(
             return (), ratio.reason
         ratios.append(ratio.value)
     return tuple(ratios), ""
+
+
+def _with_choice(record: SweepRecord, single: Sequence[TrialRecord], sweep: Sequence[TrialRecord]) -> float | None:
+    sides = [[run_of(trial) for trial in _tried_for(record, side[0].series)] for side in (single, sweep)]
+    if not any(sides):
+        return None
+    runs, others = ([run_of(trial) for trial in side] for side in (single, sweep))
+    return times_cheaper_with_choice(runs, others, *sides).value
+
+
+def _tried_for(record: SweepRecord, series: str) -> list[TrialRecord]:
+    known = {trial_id for choice in record.choices if choice.series == series for trial_id in choice.trial_ids}
+    return [trial for trial in record.tried if trial.trial_id in known]
 
 
 def _differences(single: Series, sweep: Series, scale: Scale) -> tuple[tuple[float, ...], str]:

@@ -48,6 +48,30 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Sentences of one trained model at K values of β: n test sentences, what is made of them, and n samples.
+
+    `greedy` and `sampled` (K, n) decode one draw from the posterior of each original, by the likeliest word at each
+    step or by drawing it; `samples` (K, n) are decoded from the prior. All trials of a sweep show the same sentences.
+
+    Raises:
+        ValueError: the numbers of sentences differ.
+    """
+
+    betas: tuple[float, ...]
+    originals: tuple[str, ...]
+    greedy: tuple[tuple[str, ...], ...]
+    sampled: tuple[tuple[str, ...], ...]
+    samples: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        for name in ("greedy", "sampled", "samples"):
+            rows = getattr(self, name)
+            if len(rows) != len(self.betas) or any(len(row) != len(self.originals) for row in rows):
+                raise ValueError(f"{name} must have {len(self.originals)} sentences for each of {len(self.betas)} β")
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial of the sweep and everything known of it.
 
@@ -71,6 +95,7 @@ class TrialRecord:
     costs: tuple[Cost, ...] = ()
     history: tuple[HistoryRow, ...] = ()
     pictures: Pictures | None = None
+    texts: Texts | None = None
     tracking_url: str | None = None
 
     @property
@@ -80,8 +105,44 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class RateChoice:
+    """How the learning rate of one curve was chosen: the mean loss of each rate that was tried.
+
+    A loss is None where trials are still to finish, and infinite where one failed. `chosen` is None as long as the
+    choice is not made. `trial_ids` are the trials that tried the rates, the winner's among them. `rule` says what was
+    compared.
+    """
+
+    series: str
+    losses: tuple[tuple[float, float | None], ...]
+    chosen: float | None
+    trial_ids: frozenset[str]
+    rule: str
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What makes a sweep another size than its spec in full: the scale's name, and each option that it changes.
+
+    `changes` are texts: an option, its value in full, and its value here.
+    """
+
+    by: str
+    changes: tuple[tuple[str, str, str], ...]
+
+    @property
+    def title(self) -> str:
+        """What a reader must know before any figure."""
+        return f"Scaled by “{self.by}”: these figures are no evidence for the spec in full"
+
+
+@dataclass(frozen=True)
 class SweepRecord:
-    """A sweep and its trials. `created_at` is in seconds since 1970; `notes` stand with what is missing."""
+    """A sweep and its trials. `created_at` is in seconds since 1970; `notes` stand with what is missing.
+
+    `tried` are trials that only served to choose learning rates, by `choices`; `waiting` counts trials of the sweep
+    that no learning rate is chosen for yet, and so are not among `trials`. `scaled` is None where the spec ran in full.
+    """
 
     name: str
     description: str
@@ -91,4 +152,8 @@ class SweepRecord:
     created_at: float
     commit: str
     trials: tuple[TrialRecord, ...]
+    tried: tuple[TrialRecord, ...] = ()
+    choices: tuple[RateChoice, ...] = ()
+    waiting: int = 0
+    scaled: Scaled | None = None
     notes: tuple[str, ...] = ()

@@ -31,6 +31,16 @@ FLOPS = (
 )
 
 
+CHOICE = (
+    "Both sides also pay for every trial that chose their learning rate and is not one of their own, failed ones too, "
+    "once for all seeds."
+)
+
+
+def _has_choice(summary: ReportSummary) -> bool:
+    return summary.comparison is not None and summary.comparison.times_cheaper_with_choice is not None
+
+
 def measured_on(points: Sequence[Point]) -> str:
     """Return what the points were measured on, as one sentence; empty where there is no point."""
     if not points:
@@ -59,6 +69,7 @@ def definitions(summary: ReportSummary, points: Sequence[Point]) -> tuple[tuple[
             "Loading, set-up and checkpoints are in the table only: a worker process pays set-up once, so they "
             "would be charged to whichever trial came first.",
         ),
+        *((("With the choice of learning rates", CHOICE),) if _has_choice(summary) else ()),
         ("Lost", LOST),
         ("Mean distortion", _mean_distortion(summary)),
         ("Hypervolume", _hypervolume(summary)),

@@ -116,6 +116,8 @@ def _compute_tile(comparison: Comparison) -> Tile:
     ratios = sorted(comparison.times_cheaper)
     middle = statistics.geometric_mean(ratios)
     text = "the sweep’s device time over the one run’s"
+    if comparison.times_cheaper_with_choice is not None:
+        text += f"; {times(comparison.times_cheaper_with_choice)}× with the choice of learning rates"
     return Tile(f"{times(middle)}×", f"{text}; {_seeds([times(ratio) for ratio in ratios])}")
 
 

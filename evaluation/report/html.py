@@ -54,9 +54,10 @@ def render_html(sweep: SweepRecord, summary: ReportSummary, downloads: Mapping[s
 def _tables(sweep: SweepRecord, summary: ReportSummary) -> dict[str, text_tables.Table]:
     return {
         "methods": text_tables.methods_table(summary.series),
+        "choices": text_tables.choices_table(sweep),
         "seeds": text_tables.seeds_table(summary.series),
         "points": text_tables.points_table(sweep.trials),
-        "trials": text_tables.trials_table(sweep.trials),
+        "trials": text_tables.trials_table((*sweep.trials, *sweep.tried)),
         "provenance": text_tables.values_table((trial.provenance for trial in sweep.trials), "provenance"),
         "settings": text_tables.values_table((trial.settings for trial in sweep.trials), "setting"),
     }

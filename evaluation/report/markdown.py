@@ -22,14 +22,16 @@ def render_markdown(sweep: SweepRecord, summary: ReportSummary) -> str:
         f"# {escape(sweep.name)}",
         escape(sweep.description),
         _about(sweep),
+        _scaled(sweep),
         f"**{escape(summary.headline)}**",
         "\n".join(f"- **{escape(tile.value)}** {escape(tile.text)}" for tile in summary.tiles),
         escape(measured_on(points)),
         _section("Methods", _table(text_tables.methods_table(summary.series))),
+        _section("Learning rates, chosen first", _table(text_tables.choices_table(sweep))),
         _section("By seed", _table(text_tables.seeds_table(summary.series))),
         _section("What is missing", "\n".join(f"- {escape(sentence)}" for sentence in summary.missing)),
         _section("Operating points", _table(text_tables.points_table(sweep.trials))),
-        _section("Trials", _table(text_tables.trials_table(sweep.trials))),
+        _section("Trials", _table(text_tables.trials_table((*sweep.trials, *sweep.tried)))),
         _section("Provenance", _table(_provenance(sweep))),
         _section("How to read this", _definitions(summary, sweep)),
     ]
@@ -44,6 +46,13 @@ def escape(text: str) -> str:
 def _about(sweep: SweepRecord) -> str:
     created = datetime.fromtimestamp(sweep.created_at, UTC)
     return escape(f"{sweep.dataset} · {sweep.architecture} · {created:%d %B %Y} · commit {sweep.commit}")
+
+
+def _scaled(sweep: SweepRecord) -> str:
+    if sweep.scaled is None:
+        return ""
+    changes = (f"> - {escape(f'{key}: {full} → {here}')}" for key, full, here in sweep.scaled.changes)
+    return "\n".join([f"> **{escape(sweep.scaled.title)}**", ">", *changes])
 
 
 def _section(title: str, content: str) -> str:

@@ -21,7 +21,7 @@ FAILURES_SHOWN = 5
 def missing(sweep: SweepRecord, comparison: Comparison | None, scale: Scale) -> tuple[str, ...]:
     """Return one sentence for everything that failed, is not there yet, or cannot be compared."""
     done = [trial for trial in sweep.trials if trial.done]
-    sentences = [*_failures(sweep.trials), *_unfinished(sweep.trials), *_not_finite(sweep.trials)]
+    sentences = [*_in_full(sweep), *_failures(sweep.trials), *_unfinished(sweep.trials), *_not_finite(sweep.trials)]
     sentences += _not_measured(sweep.name, done)
     if scale.reason and done:
         sentences.append(f"Mean distortion is not shown: {scale.reason}.")
@@ -35,6 +35,13 @@ def missing(sweep: SweepRecord, comparison: Comparison | None, scale: Scale) -> 
 def describe(trial: TrialRecord) -> str:
     """Return the trial in words: its series, β and seed."""
     return f"{trial.series}, β {beta_range(trial.betas)}, seed {trial.seed}"
+
+
+def _in_full(sweep: SweepRecord) -> list[str]:
+    if sweep.scaled is None:
+        return []
+    how = f"the same submit command without “--scale {sweep.scaled.by}” runs the spec in full"
+    return [f"These figures are of the scale “{sweep.scaled.by}” and tell nothing of the spec in full: {how}."]
 
 
 def _failures(trials: Sequence[TrialRecord]) -> list[str]:
@@ -78,7 +85,7 @@ def _not_measured(name: str, done: Sequence[TrialRecord]) -> list[str]:
     lacking = {
         "operating points": [trial for trial in done if not trial.points],
         "active units": [trial for trial in done if any(point.active_units is None for point in trial.points)],
-        "pictures": [trial for trial in done if trial.pictures is None],
+        "pictures": [trial for trial in done if trial.pictures is None and trial.texts is None],
     }
     command = f"“mrvae-orch evaluate {name}” adds them without training"
     return [

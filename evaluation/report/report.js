@@ -280,6 +280,52 @@ function startPictures() {
   showSeed(data.pictures[0]);
 }
 
+// Texts: one sentence at a time, what each method makes of it, and a sample for each.
+
+function showTexts() {
+  const shown = data.texts[element("text-seed").selectedIndex];
+  const number = element("sentence").selectedIndex;
+  const multirate = shown.series.filter((one) => styles.get(one.name).multirate);
+  const betas = [...new Set((multirate.length ? multirate.slice(0, 1) : shown.series).flatMap((one) => one.betas))].sort((a, b) => a - b);
+  const slider = element("text-beta");
+  if (Number(slider.max) !== betas.length - 1 || slider.dataset.started === undefined) {
+    slider.max = betas.length - 1;
+    slider.value = Math.round((betas.length - 1) / 2);
+    slider.dataset.started = "";
+  }
+  const beta = betas[Number(slider.value)];
+  element("text-beta-value").textContent = short(beta);
+  slider.setAttribute("aria-valuetext", `β ${short(beta)}`);
+  const list = element("sentences");
+  const entry = (head, text) => {
+    const term = document.createElement("dt");
+    term.textContent = head;
+    const meaning = document.createElement("dd");
+    meaning.textContent = text || "(no words)";
+    list.append(term, meaning);
+  };
+  list.replaceChildren();
+  entry("test sentence", shown.originals[number]);
+  for (const one of shown.series) {
+    const row = nearest(one.betas, beta);
+    const same = Math.abs(Math.log(one.betas[row] / beta)) < 1e-6;
+    const name = same ? one.name : `${one.name}, nearest β ${short(one.betas[row])}`;
+    entry(`${name}: likeliest words`, one.greedy[row][number]);
+    entry(`${name}: drawn words`, one.sampled[row][number]);
+    entry(`${name}: sample from the prior`, one.samples[row][number]);
+  }
+}
+
+function startTexts() {
+  if (data.texts.length === 0) return;
+  element("texts").hidden = false;
+  for (const shown of data.texts) element("text-seed").add(new Option(String(shown.seed)));
+  data.texts[0].originals.forEach((_, index) => element("sentence").add(new Option(String(index + 1))));
+  element("text-seed-label").hidden = data.texts.length === 1;
+  for (const control of ["text-seed", "sentence", "text-beta"]) element(control).oninput = showTexts;
+  showTexts();
+}
+
 function drawCharts() {
   drawPlanes();
   drawCompute();
@@ -306,4 +352,5 @@ const unfold = () => { if (location.hash) document.getElementById(location.hash.
 addEventListener("hashchange", unfold);
 unfold();
 startPictures();
+startTexts();
 drawCharts();

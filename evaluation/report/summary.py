@@ -33,13 +33,18 @@ class ReportSummary:
 def summarise(sweep: SweepRecord) -> ReportSummary:
     """Return the summary of a sweep: pure, and the same for the same record."""
     series, scale = gather(sweep.trials)
-    hindrance = obstacle(sweep.trials, series)
-    comparison = None if hindrance else compare(sweep.trials, series, scale)
+    hindrance = obstacle(sweep, series)
+    comparison = None if hindrance else compare(sweep, series, scale)
     return ReportSummary(
-        headline=headline(comparison, scale) if comparison else hindrance,
+        headline=_at_scale(sweep, headline(comparison, scale) if comparison else hindrance),
         tiles=tiles(comparison, series, scale) if comparison else (),
         series=series,
         scale=scale,
         comparison=comparison,
         missing=missing(sweep, comparison, scale),
     )
+
+
+def _at_scale(sweep: SweepRecord, sentence: str) -> str:
+    # The headline is what gets quoted, so it carries this itself.
+    return f"At scale “{sweep.scaled.by}” only: {sentence}" if sweep.scaled else sentence

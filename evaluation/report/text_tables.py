@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evaluation import compute
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from evaluation.compute import Spent
     from evaluation.records import Point
-    from evaluation.report.contents import TrialRecord
+    from evaluation.report.contents import RateChoice, SweepRecord, TrialRecord
     from evaluation.report.series import SeedCurve, Series
 
 SHORT_ID = 8
@@ -78,6 +79,33 @@ def seeds_table(series: Sequence[Series]) -> Table:
     return _table(columns, [(one, seed) for one in series for seed in one.seeds])
 
 
+def choices_table(sweep: SweepRecord) -> Table:
+    """Return one row a chosen learning rate: what was tried, with which mean loss, and what trying took."""
+    tried = {trial.trial_id: trial for trial in sweep.tried}
+
+    def took(choice: RateChoice) -> str:
+        runs = [run_of(tried[trial_id]) for trial_id in choice.trial_ids if trial_id in tried]
+        pieces = [piece for run in runs for piece in compute.spent(run)]
+        # What failed had to be tried as well.
+        return _time([replace(piece, useful=True) for piece in pieces]) if pieces else NONE
+
+    columns: dict[str, Callable[[RateChoice], str | Cell]] = {
+        "method": lambda choice: choice.series,
+        "learning rate": lambda choice: NONE if choice.chosen is None else significant(choice.chosen, 2),
+        "tried, with mean loss": lambda choice: ", ".join(_tried(rate, loss) for rate, loss in choice.losses),
+        "compared by": lambda choice: choice.rule,
+        "device time of the others": took,
+    }
+    table = _table(columns, sweep.choices)
+    return replace(table, words=table.words | {"tried, with mean loss", "compared by"})
+
+
+def _tried(rate: float, loss: float | None) -> str:
+    if loss is None:
+        return f"{rate:g}: to finish"
+    return f"{rate:g}: {'failed' if loss == math.inf else significant(loss, 4)}"
+
+
 def trials_table(trials: Sequence[TrialRecord]) -> Table:
     """Return one row a trial."""
     columns: dict[str, Callable[[TrialRecord], str | Cell]] = {
@@ -108,6 +136,7 @@ def points_table(trials: Sequence[TrialRecord]) -> Table:
         "active units": lambda row: NONE if row[1].active_units is None else str(row[1].active_units),
         "bits per dimension": lambda row: _optional(row[1].bits_per_dimension, 4),
         "PSNR, dB": lambda row: _optional(row[1].psnr_db, 4),
+        "perplexity": lambda row: _optional(row[1].perplexity, 4),
     }
     table = _table(columns, [(trial, point) for trial in trials for point in trial.points])
     filled = [index for index in range(len(columns)) if any(row[index].text != NONE for row in table.rows)]

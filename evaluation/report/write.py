@@ -35,8 +35,8 @@ def write_report(sweep: SweepRecord, folder: Path) -> ReportFiles:
     summary = summarise(sweep)
     downloads = {
         "points.csv": tables.points_csv(sweep.trials),
-        "costs.csv": tables.costs_csv(sweep.trials),
-        "trials.csv": tables.trials_csv(sweep.trials),
+        "costs.csv": tables.costs_csv((*sweep.trials, *sweep.tried)),
+        "trials.csv": tables.trials_csv((*sweep.trials, *sweep.tried)),
     }
     contents = {
         "report.html": render_html(sweep, summary, downloads).encode(),

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
 from orchestrator.cli.options import console, data_option
+from workers.data import fetching
 from workers.data.registry import DATASETS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from workers.data.split import Split
 
 NAMED = {name: dataset for name, dataset in DATASETS.items() if not dataset.is_reader()}
 READERS = {name: dataset for name, dataset in DATASETS.items() if dataset.is_reader()}
@@ -18,7 +22,13 @@ NAME = click.argument("name", type=click.Choice(list(NAMED)))
 
 @click.group("data")
 def command() -> None:
-    """List, fetch and check datasets. Nothing is downloaded unless `data fetch` is asked to."""
+    """List, fetch and check datasets. Nothing is downloaded unless `data fetch` is asked to.
+
+    \b
+    mrvae-orch data list
+    mrvae-orch data fetch cifar10 --data /mnt/data
+    mrvae-orch data check cifar10 --data /mnt/data
+    """
 
 
 @command.command("list")
@@ -30,7 +40,7 @@ def list_datasets(data_root: Path) -> None:
         table.add_column(column)
     for name, dataset in NAMED.items():
         whole = dataset()
-        here = all(path.is_file() for path in whole.locate(data_root))
+        here = fetching.is_here(whole, data_root)
         table.add_row(name, f"{whole.train_examples:,}", "yes" if here else "no", dataset.summary)
     for name, reader in READERS.items():
         table.add_row(name, "yours", "", reader.summary)
@@ -40,9 +50,14 @@ def list_datasets(data_root: Path) -> None:
 @command.command("fetch")
 @NAME
 @data_option
-def fetch(name: str, data_root: Path) -> None:
-    """Download a dataset into the data folder."""
-    DATASETS[name]().fetch(data_root)
+@click.option("--again", is_flag=True, help="Download it anew where it is here already, for instance damaged.")
+def fetch(name: str, data_root: Path, again: bool) -> None:
+    """Download a dataset into the data folder: all of it, or nothing where something fails."""
+    dataset = DATASETS[name]()
+    if dataset.locate(data_root) and fetching.is_here(dataset, data_root) and not again:
+        click.echo(f"{name} is in {data_root} already; --again downloads it anew")
+        return
+    fetching.fetch(dataset, data_root)
     click.echo(f"{name} is in {data_root}")
 
 
@@ -50,8 +65,23 @@ def fetch(name: str, data_root: Path) -> None:
 @NAME
 @data_option
 def check(name: str, data_root: Path) -> None:
-    """Load a dataset and say what it holds."""
-    data = DATASETS[name]().load(data_root)
-    for split in ("train", "validation", "test"):
-        images = data.split(split)
-        click.echo(f"{name} {split}: {len(images):,} examples of {images.shape}")
+    """Load a dataset, and say what it holds and where that is."""
+    dataset = DATASETS[name]()
+    data = dataset.load(data_root)
+    for split in dataset.splits:
+        examples = data.split(split)
+        where = _where(examples, data_root)
+        click.echo(f"{name} {split}: {len(examples):,} examples of {examples.shape}{where}")
+    if files := dataset.locate(data_root):
+        click.echo(f"{name} is read from {os.path.commonpath([path.parent for path in files])}")
+
+
+def _where(split: Split, data_root: Path) -> str:
+    # Imported here because they import torch, which `data list` has no use for.
+    from workers.data.prepared import FOLDER
+    from workers.data.resident import Images, MappedImages
+
+    if not isinstance(split, Images):
+        return ""
+    place = f"mapped from {data_root / FOLDER}" if isinstance(split, MappedImages) else "in memory"
+    return f", {split.pixels.nbytes / 1e6:,.1f} MB {place}"

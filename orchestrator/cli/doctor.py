@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
+from models.registry import ARCHITECTURES
 from orchestrator.cli.options import console, data_option, store_option, tracking_option
 from workers.data.registry import DATASETS
 
@@ -31,7 +32,7 @@ Finding = tuple[bool | None, str]
 @tracking_option
 @click.pass_context
 def command(context: click.Context, store: Store, data_root: Path, tracking_uri: str | None) -> None:
-    """Check this machine: versions, devices, datasets, the store and MLflow. Exit code 1 if something is wrong.
+    """Check versions, devices, plug-ins, datasets, the store and MLflow. Exit code 1 if something is wrong.
 
     \b
     mrvae-orch doctor --store /mnt/runs --tracking-uri http://mlflow.lab:5000
@@ -50,6 +51,7 @@ def _findings(store: Store, data_root: Path, tracking_uri: str | None) -> Iterat
     for package in PACKAGES:
         yield _version(package)
     yield from _devices()
+    yield from _plugins()
     yield _store(store)
     for name, dataset in DATASETS.items():
         if dataset.is_reader():
@@ -81,6 +83,14 @@ def _devices() -> Iterator[Finding]:
         yield None, "no GPU that torch can use"
     for index in range(torch.cuda.device_count()):
         yield True, f"GPU {index} {torch.cuda.get_device_name(index)}"
+
+
+def _plugins() -> Iterator[Finding]:
+    for registry in (ARCHITECTURES, DATASETS):
+        for name, package in registry.packages.items():
+            yield True, f"plug-in {registry.kind} {name}: {package}"
+        for reason in registry.left_out.values():
+            yield False, reason
 
 
 def _store(store: Store) -> Finding:

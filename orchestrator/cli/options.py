@@ -13,6 +13,8 @@ from workers.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.spec import SweepSpec
+
 
 def _store(_context: click.Context, _parameter: click.Parameter, value: str) -> Store:
     return Store(Path(value))
@@ -51,12 +53,17 @@ tracking_option = click.option(
     envvar="MLFLOW_TRACKING_URI",
     help="MLflow's server or database (MLFLOW_TRACKING_URI).  [default: SQLite in the store]",
 )
+scale_option = click.option(
+    "--scale",
+    metavar="NAME",
+    help="Take the spec at one of its scales, such as smoke, as a sweep of its own.",
+)
 set_option = click.option(
     "--set",
     "overrides",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Change one value of the spec, such as training.epochs=5; may be repeated.",
+    help="Change one value of the spec, such as training.epochs=5; may be repeated; comes after --scale.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 spec_argument = click.argument("spec_path", metavar="SPEC", type=click.Path(path_type=Path))
@@ -71,3 +78,11 @@ def console() -> Console:
     """Return the console that results go to; tables in a file or a pipe are not cut to a terminal's width."""
     found = Console(highlight=False, markup=False)
     return found if found.is_terminal else Console(highlight=False, markup=False, width=PLAIN_WIDTH)
+
+
+def print_scale(spec: SweepSpec, out: Console) -> None:
+    """Print what is scaled, where a spec is at a scale."""
+    from orchestrator.scales import describe_scale
+
+    if line := describe_scale(spec):
+        out.print(line, soft_wrap=True)

@@ -7,6 +7,8 @@ import click
 from orchestrator.cli.options import (
     console,
     data_option,
+    print_scale,
+    scale_option,
     set_option,
     spec_argument,
     store_option,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 @store_option
 @data_option
 @tracking_option
+@scale_option
 @set_option
 @click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
 @click.option("--retry-failed", is_flag=True, help="Try failed trials anew.")
@@ -42,6 +45,7 @@ def command(
     store: Store,
     data_root: Path,
     tracking_uri: str | None,
+    scale: str | None,
     overrides: tuple[str, ...],
     dry_run: bool,
     retry_failed: bool,
@@ -55,16 +59,18 @@ def command(
 
     \b
     mrvae-orch submit recipes/quickstart.yaml
+    mrvae-orch submit my.yaml --scale smoke
     mrvae-orch submit my.yaml --store /mnt/runs --set training.epochs=20 --set seeds=[0,1,2]
     """
     from orchestrator.spec_file import read_spec
 
-    spec = read_spec(spec_path, overrides)
+    spec = read_spec(spec_path, overrides, scale)
     if dry_run:
         from orchestrator.cli.plan import show_plan
 
         show_plan(spec, store, console())
         return
+    print_scale(spec, console())
     from orchestrator.submission import SubmitOptions, submit
 
     options = SubmitOptions(

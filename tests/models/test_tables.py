@@ -143,9 +143,10 @@ def test_tables_give_the_parameter_shapes_and_multiply_adds_that_torch_finds(nam
     """Shapes in the model's own order, and the count of torch's FlopCounterMode."""
     architecture = ARCHITECTURES[name]()
     model = built(architecture, shape, gating)
-    shapes = architecture.table(shape).parameter_shapes(shape, 32, multi_rate=gating is not None)
+    table, multi_rate = architecture.table(shape), gating is not None
+    shapes = table.parameter_shapes(shape, architecture.latent_units, multi_rate=multi_rate)
     assert [tuple(parameter.shape) for parameter in model.parameters()] == shapes
-    assert counted_multiply_adds(model, shape, gating is not None) == architecture.multiply_adds(shape)
+    assert counted_multiply_adds(model, shape, multi_rate) == architecture.multiply_adds(shape)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from workers.data.dataset import DataError
-from workers.data.own_images import OwnImages, checked_path
+from workers.data.own_files import checked_path
+from workers.data.own_images import OwnImages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from workers.data.own_images import Source
+    from workers.data.own_files import Source
     from workers.data.resident import RawSplit
 
 Layout = Literal["NHW", "NCHW", "NHWC"]

@@ -80,3 +80,41 @@ def test_a_batch_of_another_shape_is_refused(shape):
 def test_other_numbers_of_units_do_not_merge():
     with pytest.raises(ValueError, match="2 and 3 units"):
         ActiveUnits.empty().update(np.zeros((2, 2))).update(np.zeros((2, 3)))
+
+
+def with_variances(*variances):
+    """Return the accumulator of two examples whose units have these variances."""
+    return ActiveUnits.empty().update(np.sqrt(np.array(variances) / 2) * [[1.0], [-1.0]])
+
+
+def test_the_histogram_shows_every_unit():
+    """One collapsed, one at 0.05, two at 1.5, one at 1000, each in its decade or in an open end."""
+    found = with_variances(0.0, 0.05, 1.5, 1.5, 1000.0).histogram()
+    assert found.edges == (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2)
+    assert found.counts == (1, 0, 0, 0, 0, 1, 0, 2, 0, 1)
+
+
+@given(MEANS)
+@settings(max_examples=30)
+def test_counts_above_an_edge_are_the_active_units(means):
+    accumulator = ActiveUnits.empty().update(means)
+    found = accumulator.histogram()
+    assert sum(found.counts) == 3
+    for place, edge in enumerate(found.edges):
+        assert sum(found.counts[place + 1 :]) == accumulator.active_units(edge)
+
+
+def test_a_variance_on_an_edge_counts_below_it():
+    """As a variance of δ is not active."""
+    assert with_variances(2.0, 2.5).histogram((0.0, 2.0)).counts == (0, 1, 1)
+
+
+@pytest.mark.parametrize("edges", [(), (1.0, 1.0), (2.0, 1.0)])
+def test_edges_that_do_not_ascend_are_refused(edges):
+    with pytest.raises(ValueError, match="do not ascend"):
+        with_variances(1.0).histogram(edges)
+
+
+def test_a_variance_that_is_no_number_is_not_counted_as_large():
+    with pytest.raises(ValueError, match=r"variance of unit 1 \(from 0\) is not a number"):
+        with_variances(1.0, np.nan).histogram()
