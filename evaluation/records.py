@@ -56,6 +56,23 @@ class Point:
     bits_per_dimension: float | None = None
     psnr_db: float | None = None
     perplexity: float | None = None
+    unit_variances: tuple[float, ...] | None = None
+    mutual_information_nats: float | None = None
+    mutual_information_cap_nats: float | None = None
+    nll_nats: float | None = None
+    nll_samples: int | None = None
+    mig: float | None = None
+    mig_estimator: str | None = None
+    mig_examples: int | None = None
+    mig_histogram: float | None = None
+    mig_histogram_examples: int | None = None
+    dci_disentanglement: float | None = None
+    dci_completeness: float | None = None
+    dci_informativeness: float | None = None
+    dci_estimator: str | None = None
+    probe_accuracy: float | None = None
+    probe_chance: float | None = None
+    probe_estimator: str | None = None
 
     @property
     def beta(self) -> float:
@@ -151,13 +168,13 @@ def from_parquet(kind: type[Record], content: bytes, source: str) -> list[Record
     except (pa.ArrowException, OSError, EOFError) as error:
         raise RecordError(f"{source}: not a readable Parquet file ({error}); delete it and evaluate again") from error
     _check_schema(kind, table.schema, source)
-    list_columns = [name for name, hint in typing.get_type_hints(kind).items() if hint == tuple[float, ...]]
+    list_columns = [name for name, hint in typing.get_type_hints(kind).items() if "tuple[" in str(hint)]
     return [_row(kind, values, list_columns) for values in table.to_pylist()]
 
 
 def _row(kind: type[Record], values: dict[str, Any], list_columns: list[str]) -> Record:
     for name in list_columns:
-        values[name] = tuple(values[name])
+        values[name] = None if values[name] is None else tuple(values[name])
     return kind(**values)
 
 

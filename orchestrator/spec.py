@@ -221,6 +221,10 @@ class EvaluationSection(Section):
         Evaluation.limit
     )
 
+    importance_samples: Annotated[
+        int, Field(ge=1, description="Draws an example for its importance-weighted likelihood.")
+    ] = Evaluation.importance_samples
+
     def for_method(self, method: Method) -> Evaluation:
         """Return what is measured on one trained model."""
         betas = method.trained_betas
@@ -235,6 +239,7 @@ class EvaluationSection(Section):
             active_units_delta=self.active_units_delta,
             pictures=self.pictures,
             limit=self.limit,
+            importance_samples=self.importance_samples,
         ).for_method(method)
 
 

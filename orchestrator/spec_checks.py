@@ -218,8 +218,26 @@ def _needs_text(dataset: Dataset, _objective: Objective) -> str | None:
     return None if "categorical" in dataset.likelihoods else "text"
 
 
+def _needs_factors(dataset: Dataset, _objective: Objective) -> str | None:
+    return None if dataset.has_factors else "known factors of variation, as datasets 'sprites' and 'dsprites' have"
+
+
+def _needs_labels(dataset: Dataset, _objective: Objective) -> str | None:
+    return None if dataset.has_labels else "labels"
+
+
+def _needs_likelihood(_dataset: Dataset, objective: Objective) -> str | None:
+    proper = objective.likelihood != "squared-error"
+    return None if proper else "a likelihood, bernoulli or categorical (objective.likelihood is 'squared-error')"
+
+
 _NEEDS: Mapping[str, Callable[[Dataset, Objective], str | None]] = {
     "bits_per_dimension": _needs_for_bits,
+    "dci": _needs_factors,
+    "importance_weighted_nll": _needs_likelihood,
+    "linear_probe": _needs_labels,
+    "mig": _needs_factors,
+    "mig_histogram": _needs_factors,
     "perplexity": _needs_text,
     "psnr": _needs_images,
 }

@@ -35,6 +35,14 @@ def point_metrics(point: Point) -> tuple[int, dict[str, float]]:
         "bits_per_dimension": point.bits_per_dimension,
         "psnr_db": point.psnr_db,
         "perplexity": point.perplexity,
+        "mutual_information_nats": point.mutual_information_nats,
+        "nll_nats": point.nll_nats,
+        "mig": point.mig,
+        "mig_histogram": point.mig_histogram,
+        "dci_disentanglement": point.dci_disentanglement,
+        "dci_completeness": point.dci_completeness,
+        "dci_informativeness": point.dci_informativeness,
+        "probe_accuracy": point.probe_accuracy,
     }
     step = round(1000 * math.log10(point.beta))
     return step, {f"{point.split}/{name}": value for name, value in measured.items() if value is not None}

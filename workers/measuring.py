@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from evaluation.metrics.active_units import ActiveUnits
-from evaluation.metrics.bits_per_dimension import bits_per_dimension
-from evaluation.metrics.perplexity import perplexity
-from evaluation.metrics.psnr import PeakSignalToNoiseRatio
 from evaluation.metrics.rate_distortion import RateDistortion
 from evaluation.records import Point
 from workers.conditioning import condition_on
+from workers.measures import MEASURES, Setting
 from workers.seeding import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from models.vae import VAE, Evidence
+    from models.vae import VAE
     from workers.data.split import Split
     from workers.trial import Evaluation, Method, Trial
 
@@ -55,17 +52,28 @@ def measure(
 def _point(
     trial: Trial, model: VAE, data: Split, evaluation: Evaluation, beta: float, *, sweep: str, device: torch.device
 ) -> Point:
-    totals, units, psnr = RateDistortion.empty(), ActiveUnits.empty(), PeakSignalToNoiseRatio.empty()
-    wanted = evaluation.metrics
-    for x, evidence in _batches(trial, model, data, beta, device):
-        totals = totals.update(evidence.distortion, evidence.rates)
-        if "active_units" in wanted:
-            units = units.update(torch.cat([posterior.mean.flatten(1) for posterior in evidence.posteriors], 1))
-        if "psnr" in wanted and evidence.reconstruction is not None:
-            psnr = psnr.update(x, evidence.reconstruction)
-    dimensions = int(np.prod(trial.dataset.shape))
-    counted = "active_units" in wanted
-    in_bits = "bits_per_dimension" in wanted
+    def noise(examples: int, random: torch.Generator) -> list[torch.Tensor]:
+        return [torch.randn(examples, *shape, generator=random, device=device) for shape in model.latent_shapes]
+
+    def condition(examples: int) -> torch.Tensor | None:
+        return condition_at(trial.method, beta, examples, device)
+
+    setting = Setting(trial, model, data, evaluation, condition, noise)
+    measures = [MEASURES[name](setting) for name in evaluation.metrics]
+    totals = RateDistortion.empty()
+    model.eval()
+    with torch.no_grad():
+        for number, indices in enumerate(torch.arange(len(data)).split(BATCH)):
+            random = generator(device, trial.seed, "evaluation", number)
+            x = data.batch(indices, random)
+            evidence = model(x, condition(len(x)), noise(len(x), random))
+            totals = totals.update(evidence.distortion, evidence.rates)
+            for measure in measures:
+                # A generator for each, so that no metric's numbers hang on which others are asked for.
+                measure.update(x, evidence, generator(device, trial.seed, type(measure).__name__, number))
+    columns: dict[str, Any] = {}
+    for measure in measures:
+        columns |= measure.columns(totals)
     return Point(
         trial_id=trial.trial_id,
         eval_id=evaluation.eval_id,
@@ -84,32 +92,11 @@ def _point(
         elbo=totals.elbo,
         examples=totals.examples,
         posterior_samples=1,
-        active_units=units.active_units(evaluation.active_units_delta) if counted else None,
-        active_units_delta=evaluation.active_units_delta if counted else None,
-        latent_units=sum(int(np.prod(shape)) for shape in model.latent_shapes),
-        bits_per_dimension=bits_per_dimension(totals.distortion, totals.rate_nats, dimensions) if in_bits else None,
-        psnr_db=psnr.decibels if "psnr" in wanted else None,
-        perplexity=perplexity(totals.elbo, totals.examples, _words(data)) if "perplexity" in wanted else None,
+        latent_units=sum(math.prod(shape) for shape in model.latent_shapes),
+        **columns,
     )
-
-
-def _batches(
-    trial: Trial, model: VAE, data: Split, beta: float, device: torch.device
-) -> Iterator[tuple[torch.Tensor, Evidence]]:
-    model.eval()
-    with torch.no_grad():
-        for number, indices in enumerate(torch.arange(len(data)).split(BATCH)):
-            random = generator(device, trial.seed, "evaluation", number)
-            x = data.batch(indices, random)
-            noise = [torch.randn(len(x), *shape, generator=random, device=device) for shape in model.latent_shapes]
-            yield x, model(x, condition_at(trial.method, beta, len(x), device), noise)
 
 
 def condition_at(method: Method, beta: float, examples: int, device: torch.device) -> torch.Tensor | None:
     """Return the gates' input (B, 1) at one β, or None for a model without gates."""
     return condition_on(method, torch.full((examples, 1), beta, device=device))
-
-
-def _words(data: Split) -> int:
-    # A sentence's first token is given, not predicted.
-    return 0 if data.lengths is None else int((data.lengths - 1).sum())

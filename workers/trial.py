@@ -31,7 +31,18 @@ DECODER_GATES = ("sqrt-relu", "sigmoid", "double-sigmoid")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16")
 SPLITS = ("train", "validation", "test")
-METRICS = ("active_units", "bits_per_dimension", "perplexity", "psnr")
+METRICS = (
+    "active_units",
+    "bits_per_dimension",
+    "dci",
+    "importance_weighted_nll",
+    "linear_probe",
+    "mig",
+    "mig_histogram",
+    "mutual_information",
+    "perplexity",
+    "psnr",
+)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -205,7 +216,8 @@ class Evaluation:
     """What is measured on a trained model. Its identity is apart from the trial's: asking for more never retrains.
 
     `betas` are the operating points; a β-VAE is measured at its own β whatever they are. `limit` is the number of
-    examples of the `split` to measure on, the first ones; 0 takes all.
+    examples of the `split` to measure on, the first ones; 0 takes all. `importance_samples` is how many draws each
+    example has for its importance-weighted likelihood.
     """
 
     betas: tuple[float, ...]
@@ -214,6 +226,7 @@ class Evaluation:
     active_units_delta: float = 0.01
     pictures: int = 10
     limit: int = 0
+    importance_samples: int = 100
 
     def __post_init__(self) -> None:
         _require(len(self.betas) > 0, "betas is empty; name at least one β to evaluate at")
@@ -225,6 +238,7 @@ class Evaluation:
         _require_positive("active_units_delta", self.active_units_delta)
         _require(0 <= self.pictures <= 64, f"pictures is {self.pictures}; it must be between 0 and 64")  # noqa: PLR2004 (stated in the message)
         _require(self.limit >= 0, f"limit is {self.limit}; it must be 0 (all) or more")
+        _require(self.importance_samples >= 1, f"importance_samples is {self.importance_samples}; it must be 1 or more")
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         object.__setattr__(self, "metrics", tuple(sorted(set(self.metrics))))
 

@@ -137,6 +137,14 @@ def points_table(trials: Sequence[TrialRecord]) -> Table:
         "bits per dimension": lambda row: _optional(row[1].bits_per_dimension, 4),
         "PSNR, dB": lambda row: _optional(row[1].psnr_db, 4),
         "perplexity": lambda row: _optional(row[1].perplexity, 4),
+        "NLL, nats": lambda row: _optional(row[1].nll_nats, 4),
+        "I(x; z), nats": lambda row: _optional(row[1].mutual_information_nats),
+        "MIG": lambda row: _optional(row[1].mig),
+        "MIG, histogram": lambda row: _optional(row[1].mig_histogram),
+        "disentanglement": lambda row: _optional(row[1].dci_disentanglement),
+        "completeness": lambda row: _optional(row[1].dci_completeness),
+        "informativeness": lambda row: _optional(row[1].dci_informativeness),
+        "probe accuracy": lambda row: _optional(row[1].probe_accuracy),
     }
     table = _table(columns, [(trial, point) for trial in trials for point in trial.points])
     filled = [index for index in range(len(columns)) if any(row[index].text != NONE for row in table.rows)]

@@ -29,6 +29,8 @@ BY_ANNOTATION = {
     "tuple[float, ...]": st.lists(NUMBERS, max_size=4).map(tuple),
     "int | None": st.none() | st.integers(0, 2**40),
     "float | None": st.none() | NUMBERS,
+    "str | None": st.none() | TEXT,
+    "tuple[float, ...] | None": st.none() | st.lists(NUMBERS, max_size=4).map(tuple),
 }
 
 

@@ -62,6 +62,11 @@ class Dataset:
         return True
 
     @property
+    def has_factors(self) -> bool:
+        """Whether the factors of variation of every example are known."""
+        return False
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have examples."""
         return ("train", "validation", "test")

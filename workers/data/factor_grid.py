@@ -59,6 +59,11 @@ class FactorGrid(ImageDataset):
         return True
 
     @property
+    def has_factors(self) -> bool:
+        """Whether the factors of variation of every example are known: all of them are."""
+        return True
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have examples."""
         return ("train", "test")
