@@ -138,7 +138,7 @@ def execute(
     A trial whose worker dies is tried again, three times at most; a trial that fails by itself is not. Trials that
     were not begun when a stop was asked for have no outcome.
     """
-    jobs = [Job(item.trial_id, item.trial.to_json(), item.evaluation, item.resources) for item in trials]
+    jobs = [Job(item.trial_id, item.trial.to_json(), item.evaluation, item.resources, item.along) for item in trials]
     watcher = _Watcher([job.trial_id for job in jobs], listener, stop)
     with tempfile.TemporaryDirectory(prefix="mrvae-orch-") as scratch:
         tuner = tune.Tuner(

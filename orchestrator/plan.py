@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.grid import settings
-from workers.trial import Evaluation, Method, MultiRateVAE, Resources, Trial
+from workers.trial import Along, Evaluation, Method, MultiRateVAE, Resources, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +25,8 @@ class PlannedTrial:
     """A trial with all that its sweep says of it: what to measure, what it holds, which curve it is part of.
 
     `series` is the label of its curve; `assignment` the values that the grid gave it, by dotted path. `stage` is
-    "sweep", or "selection" for a trial that only serves to choose a learning rate.
+    "sweep", or "selection" for a trial that only serves to choose a learning rate. `along` is what is measured
+    while it trains.
     """
 
     trial: Trial
@@ -35,6 +36,7 @@ class PlannedTrial:
     series: str
     assignment: Assignment
     stage: str = SWEEP
+    along: Along | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class _Family:
     overrides: Mapping[str, Any]
     label: str
     own: Assignment
+    along: Along | None
 
 
 def _family(spec: SweepSpec, section: MethodSection) -> _Family:
@@ -146,11 +149,15 @@ def _family(spec: SweepSpec, section: MethodSection) -> _Family:
     told_by_extent = any(other.extent() != section.extent() for other in twins)
     told_by_training = any(other.overrides() != section.overrides() for other in twins)
     overrides = section.overrides()
+    members = tuple((method, spec.evaluation.for_method(method)) for method in section.methods())
+    (first, evaluation), *_ = members
     return _Family(
-        members=tuple((method, spec.evaluation.for_method(method)) for method in section.methods()),
+        members=members,
         overrides=overrides,
         label=f"{section.label()}, {section.extent()}" if told_by_extent else section.label(),
         own=tuple((f"training.{field}", value) for field, value in overrides.items()) if told_by_training else (),
+        # As the sweep measures it, for a trial too that first serves to choose a learning rate.
+        along=Along(spec.evaluation.along, evaluation) if isinstance(first, MultiRateVAE) else None,
     )
 
 
@@ -196,4 +203,4 @@ def _planned_trials(
     for method, evaluation in family.members:
         for seed in seeds or spec.seeds:
             trial = Trial(setting.dataset, setting.architecture, setting.objective, method, training, seed)
-            yield PlannedTrial(trial, trial.trial_id, evaluation, resources, series, assignment, stage)
+            yield PlannedTrial(trial, trial.trial_id, evaluation, resources, series, assignment, stage, family.along)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation.records import HistoryRow, Point, RecordError, from_parquet
-from evaluation.report.contents import Pictures, RateChoice, Scaled, SweepRecord, Texts, TrialRecord
+from evaluation.report.contents import Pictures, RateChoice, Scaled, Stage, SweepRecord, Texts, TrialRecord
 from orchestrator.flat import flatten
 from orchestrator.ledger import DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus
 from orchestrator.plan import SELECTION, SWEEP
@@ -19,15 +19,17 @@ from orchestrator.scales import changes_of, shown
 from orchestrator.selection import mean_loss
 from orchestrator.spec_file import spec_yaml
 from workers.costs import read_costs
+from workers.trial_files import ALONG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from evaluation.records import Cost
     from evaluation.report.contents import State
     from orchestrator.plan import Choice, PlannedTrial
     from orchestrator.spec import SweepSpec
     from orchestrator.sweeps import Sweep
-    from workers.store import Store, TrialFolder
+    from workers.store import Manifest, Store, TrialFolder
 
 SHOWN_STATES: Mapping[str, State] = {
     DONE: "done",
@@ -103,6 +105,7 @@ def _trial_record(
     done = status.state == DONE
     of_text = planned.trial.objective.likelihood == "categorical"
     manifest = status.manifest
+    costs = tuple(read_costs(folder))
     try:
         points = _points(folder, planned, sweep) if done else ()
         history = _history(folder) if done else ()
@@ -122,8 +125,9 @@ def _trial_record(
         provenance=manifest.provenance if manifest else None,
         attempts=status.attempts,
         points=points,
-        costs=tuple(read_costs(folder)),
+        costs=costs,
         history=history,
+        along=_along(folder, status.manifest, history, costs, notes) if done else (),
         pictures=_pictures(folder, planned, notes) if done and not of_text else None,
         texts=_texts(folder, planned, notes) if done and of_text else None,
         tracking_url=tracking_url,
@@ -139,6 +143,29 @@ def _points(folder: TrialFolder, planned: PlannedTrial, sweep: str) -> tuple[Poi
 def _history(folder: TrialFolder) -> tuple[HistoryRow, ...]:
     name = "history.parquet"
     return tuple(from_parquet(HistoryRow, folder.read(name) or b"", str(folder.path / name)))
+
+
+def _along(
+    folder: TrialFolder,
+    manifest: Manifest | None,
+    history: Sequence[HistoryRow],
+    costs: Sequence[Cost],
+    notes: list[str],
+) -> tuple[Stage, ...]:
+    """Return what was measured during training, by rising epochs."""
+    names = sorted(name for name in (manifest.files if manifest else ()) if name.startswith(f"{ALONG}/"))
+    devices = next((cost.device_count for cost in costs if cost.phase == "train"), 1.0)
+    stages = []
+    for name in names:
+        epochs = int(name.removeprefix(f"{ALONG}/").removesuffix(".parquet"))
+        try:
+            points = from_parquet(Point, folder.read(name) or b"", str(folder.path / name))
+        except RecordError as error:
+            notes.append(str(error))
+            continue
+        seconds = sum(row.seconds for row in history if row.epoch < epochs)
+        stages.append(Stage(epochs, devices * seconds, tuple(points)))
+    return tuple(sorted(stages, key=lambda stage: stage.epochs))
 
 
 def _pictures(folder: TrialFolder, planned: PlannedTrial, notes: list[str]) -> Pictures | None:

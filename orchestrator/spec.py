@@ -221,6 +221,15 @@ class EvaluationSection(Section):
         Evaluation.limit
     )
 
+    along: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10,
+            description="How often a Multi-Rate VAE is measured while it trains: after 1/2, 1/4, 1/8 … of the epochs, "
+            "for what a part of its compute gives. The time that this takes is accounted apart.",
+        ),
+    ] = 4
     importance_samples: Annotated[
         int, Field(ge=1, description="Draws an example for its importance-weighted likelihood.")
     ] = Evaluation.importance_samples

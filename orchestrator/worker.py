@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.data.split import ResidentData
     from workers.outcome import Progress
     from workers.run import Context
-    from workers.trial import Evaluation, Resources
+    from workers.trial import Along, Evaluation, Resources
 
 REPORT_SECONDS = 1.0
 STOP_POLL_SECONDS = 0.25
@@ -44,6 +44,7 @@ class Job:
     trial: Mapping[str, Any]
     evaluation: Evaluation
     resources: Resources
+    along: Along | None = None
 
 
 def run_job(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any]], None]) -> None:
@@ -68,6 +69,7 @@ def _context(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any
         sweep=settings.sweep,
         evaluation=job.evaluation,
         resources=job.resources,
+        along=job.along,
         load_data=lambda dataset: _load(dataset, settings.data_root),
         should_stop=_StopPoll(Path(settings.stop_file)),
         report=_ThrottledReport(report),

@@ -21,14 +21,14 @@ from workers.provenance import machine, plugins
 from workers.showing import show
 from workers.store import Manifest
 from workers.training import TrainingState, load_trained_model, train
-from workers.trial_files import HISTORY, METRIC_LOG, PROGRESS, TRIAL
+from workers.trial_files import ALONG, HISTORY, METRIC_LOG, PROGRESS, TRIAL
 
 if TYPE_CHECKING:
     from models.vae import VAE
     from workers.data.split import ResidentData
     from workers.run import Context
     from workers.store import StoredFile, TrialFolder
-    from workers.trial import Trial
+    from workers.trial import Evaluation, Trial
 
 ACCOUNT_SECONDS = 5.0
 """How often an attempt's costs and progress are written while it trains; a kill loses no more of its account."""
@@ -73,6 +73,7 @@ class Attempt:
         files = self._evaluate(state.model, data)
         with self.accountant.phase("checkpoint"):
             files[FINAL] = self.checkpoints.finish(state.trained_model())
+            files |= {name: self.folder.stored(name) for name in self.folder.names(f"{ALONG}/*.parquet")}
             files[HISTORY] = self.folder.write(HISTORY, to_parquet(HistoryRow, state.history))
             files[TRIAL] = self.folder.write_json(TRIAL, self.trial.to_json())
         kind = device_kind(self.device)
@@ -125,13 +126,35 @@ class Attempt:
         def after_epoch() -> None:
             step, metrics = epoch_metrics(state.finish_epoch(train_seconds()))
             self.metrics.append(step, metrics, self._timestamp_ms())
+            self._measure_along(state, data, train_seconds())
 
         with self.accountant.phase("train"):
+            # What a stop after an epoch has left out.
+            self._measure_along(state, data, train_seconds())
             finished = train(state, after_step=after_step, after_epoch=after_epoch)
         self._checkpoint(state, train_seconds())
         if not finished:
             raise Interrupted
         return state
+
+    def _measure_along(self, state: TrainingState, data: ResidentData, train_seconds: float) -> None:
+        """Measure rate and distortion where so many epochs are just done that it is due and not there yet."""
+        along, epoch = self.context.along, len(state.history)
+        name = f"{ALONG}/{epoch}.parquet"
+        if along is None or state.step_in_epoch or epoch not in along.epochs(self.trial.training.epochs):
+            return
+        if (self.folder.path / name).is_file():
+            return
+        evaluation = replace(along.evaluation, metrics=(), pictures=0)
+        try:
+            with self.accountant.phase("along"):
+                points = self._points(state.model, data, evaluation)
+        except Interrupted:
+            self._checkpoint(state, train_seconds)
+            raise
+        finally:
+            state.model.train()
+        self.folder.write(name, to_parquet(Point, points))
 
     def _checkpoint_is_due(self) -> bool:
         interval = max(self.context.checkpoint_seconds, CHECKPOINT_SHARE * self._checkpoint_duration)
@@ -162,15 +185,7 @@ class Attempt:
         with self.accountant.phase("compile"):
             flops = forward_flops_per_image(model, self.trial.dataset.shape)
         with self.accountant.phase("evaluate"):
-            points = measure(
-                self.trial,
-                model,
-                images,
-                evaluation,
-                sweep=self.context.sweep,
-                device=self.device,
-                should_stop=self.context.should_stop,
-            )
+            points = self._points(model, data, evaluation)
             shown = show(self.trial, model, images, evaluation, self.device)
         examined = len(images) * len(points)
         self.accountant.count("evaluate", examined, flops * examined * images.mean_share_of_longest())
@@ -184,6 +199,17 @@ class Attempt:
                 shown,
             )
         }
+
+    def _points(self, model: VAE, data: ResidentData, evaluation: Evaluation) -> list[Point]:
+        return measure(
+            self.trial,
+            model,
+            data.split(evaluation.split).first(evaluation.limit),
+            evaluation,
+            sweep=self.context.sweep,
+            device=self.device,
+            should_stop=self.context.should_stop,
+        )
 
     def _timestamp_ms(self) -> int:
         return int(self.context.now() * 1000)

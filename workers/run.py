@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from workers.data.split import ResidentData
     from workers.outcome import Progress
     from workers.store import Store, TrialFolder
-    from workers.trial import Evaluation, Resources, Trial
+    from workers.trial import Along, Evaluation, Resources, Trial
 
 LOCK_POLL_SECONDS = 0.5
 
@@ -43,8 +43,9 @@ def _ignore(_: Progress) -> None:
 class Context:
     """What a trial needs from its surroundings; none of it is part of its identity.
 
-    `load_data` may cache. `should_stop` is asked after every step; when it turns true the trial checkpoints and
-    returns. `report` hears of every step, and should look at few. `clock` measures durations, `now` dates logs.
+    `along` is what is measured during training. `load_data` may cache. `should_stop` is asked after every step; when it
+    turns true the trial checkpoints and returns. `report` hears of every step, and should look at few. `clock` measures
+    durations, `now` dates logs.
     """
 
     store: Store
@@ -52,6 +53,7 @@ class Context:
     evaluation: Evaluation
     resources: Resources
     load_data: Callable[[Dataset], ResidentData]
+    along: Along | None = None
     should_stop: Callable[[], bool] = _never
     report: Callable[[Progress], None] = _ignore
     checkpoint_seconds: float = 30.0

@@ -102,6 +102,13 @@ class Folder:
         except OSError as error:
             raise _store_error(error, self.path / name) from error
 
+    def stored(self, name: str) -> StoredFile:
+        """Return what the manifest says of a file that is there. Raises StoreError where it is not."""
+        content = self.read(name)
+        if content is None:
+            raise StoreError(f"store: {self.path / name} is gone; submit the sweep again")
+        return StoredFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
         (self.path / name).unlink(missing_ok=True)

@@ -258,6 +258,21 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Along:
+    """What is measured while a trial trains: rate and distortion after 1/2, 1/4, 1/8 … of its epochs, so many times.
+
+    Not identity: it changes nothing of the trained model, and a finished trial cannot be measured so any more.
+    """
+
+    times: int
+    evaluation: Evaluation
+
+    def epochs(self, of: int) -> frozenset[int]:
+        """Return after how many epochs of a training it is measured; never after the last."""
+        return frozenset(range(1, of)) & {round(of / 2**halving) for halving in range(1, self.times + 1)}
+
+
+@dataclass(frozen=True)
 class Resources:
     """What a trial holds while it runs. Not identity: the same trial on other hardware is the same trial."""
 

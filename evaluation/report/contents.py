@@ -72,6 +72,15 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What a trial had reached after some epochs: its training so far, in device-seconds, and its points."""
+
+    epochs: int
+    device_seconds: float
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial of the sweep and everything known of it.
 
@@ -94,6 +103,7 @@ class TrialRecord:
     points: tuple[Point, ...] = ()
     costs: tuple[Cost, ...] = ()
     history: tuple[HistoryRow, ...] = ()
+    along: tuple[Stage, ...] = ()
     pictures: Pictures | None = None
     texts: Texts | None = None
     tracking_url: str | None = None

@@ -50,7 +50,7 @@ def methods_table(series: Sequence[Series]) -> Table:
         "parameters": lambda one: " to ".join(f"{count:,}" for count in one.parameters) or NONE,
         "train": lambda one: _time(one.spent, phases=("train",)),
         "evaluate": lambda one: _time(one.spent, phases=("evaluate",)),
-        "other": lambda one: _time(one.spent, phases=("compile", "data", "checkpoint")),
+        "other": lambda one: _time(one.spent, phases=("along", "compile", "data", "checkpoint")),
         "lost": lambda one: _time(one.spent, useful=False),
         "FLOPs": lambda one: _flops(one.spent),
         "mean distortion": lambda one: _over_seeds([seed.mean_distortion for seed in one.seeds], 4),

@@ -15,7 +15,7 @@ from workers.metric_log import read_entries
 from workers.outcome import Outcome
 from workers.run import run_trial
 from workers.store import Store
-from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Resources, Trial
+from workers.trial import Along, BetaVAE, Evaluation, MultiRateVAE, Resources, Trial
 
 
 class StopAfter:
@@ -235,3 +235,37 @@ def test_full_disk_interrupts_and_is_told_apart_from_failure(make_trial, make_co
     assert folder.read("failure.json") is None
     (folder.path / "checkpoint").unlink()
     assert run_trial(trial, context) == Outcome("done")
+
+
+def test_measuring_during_training_changes_nothing_of_it(make_trial, make_context):
+    """After 1/2 and 1/4 of the epochs, as often as asked; the weights and the points at the end stay the same."""
+    trial = make_trial(epochs=8)
+    plain, along = make_context(trial), Along(2, Evaluation((0.1, 1.0), metrics=("psnr",)))
+    measured = dataclasses.replace(plain, store=Store(plain.store.root / "other"), along=along)
+    for context in (plain, measured):
+        assert run_trial(trial, context).state == "done"
+    folders = [context.store.trial(trial.trial_id) for context in (plain, measured)]
+    assert folders[0].read(FINAL) == folders[1].read(FINAL)
+    assert folders[0].names("along/*") == []
+    assert folders[1].names("along/*") == ["along/2.parquet", "along/4.parquet"]
+    assert {"along/2.parquet", "along/4.parquet"} <= set(folders[1].manifest().files)
+    early, late = (from_parquet(Point, folders[1].read(f"along/{epochs}.parquet"), "") for epochs in (2, 4))
+    assert [point.beta for point in early] == [0.1, 1.0]
+    assert early[0].elbo < late[0].elbo
+    assert "along" in {cost.phase for cost in read_costs(folders[1])}
+
+
+@pytest.mark.parametrize("asked", [8, 9, 10])
+def test_a_stop_in_the_middle_leaves_no_measurement_out(make_trial, make_context, asked):
+    """Stopped within the measurement after 2 of 4 epochs (8 steps), or right after it: it is there in the end."""
+    trial = make_trial(epochs=4)
+    count = iter(range(1000))
+    along = Along(1, Evaluation((0.1, 1.0)))
+    context = make_context(trial, should_stop=lambda: next(count) >= asked, along=along)
+    assert run_trial(trial, context).state == "stopped"
+    again = dataclasses.replace(context, should_stop=lambda: False)
+    assert run_trial(trial, again).state == "done"
+    undisturbed = dataclasses.replace(again, store=Store(context.store.root / "other"))
+    assert run_trial(trial, undisturbed).state == "done"
+    found, expected = (each.store.trial(trial.trial_id).read("along/2.parquet") for each in (again, undisturbed))
+    assert found == expected
