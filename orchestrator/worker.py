@@ -52,7 +52,14 @@ def run_job(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any]
     # Imported here because it imports torch, which the driver has no use for.
     from workers.run import run_trial
 
-    outcome = run_trial(Trial.from_json(job.trial), _context(job, settings, report))
+    try:
+        trial = Trial.from_json(job.trial)
+    except (KeyError, TypeError, ValueError) as error:
+        # Another release, or a plug-in that is not installed where this worker runs.
+        message = f"its worker cannot make the trial ({error!r}); install there what is installed here"
+        report({"state": "failed", "message": message})
+        return
+    outcome = run_trial(trial, _context(job, settings, report))
     report({"state": outcome.state, "message": outcome.message})
 
 

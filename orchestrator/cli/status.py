@@ -44,12 +44,18 @@ def command(sweep_name: str | None, store: Store, as_json: bool) -> None:
 
 
 def _show_all(store: Store, *, as_json: bool) -> None:
+    from orchestrator.errors import UserError
     from orchestrator.ledger import count_states, read_ledger
     from orchestrator.sweeps import load_sweep
 
     counts = {}
     for name in store.sweep_names():
-        sweep = load_sweep(store, name)
+        try:
+            sweep = load_sweep(store, name)
+        except UserError as error:
+            # One that this release or its plug-ins no longer know hides no other.
+            click.echo(f"{name}: {error}", err=True)
+            continue
         counts[name] = count_states(read_ledger(store, sweep.plan.trials).values())
     if as_json:
         click.echo(
