@@ -1,11 +1,11 @@
-"""`make bench`: every benchmark, or those that are named: `python -m benchmarks step_time planning`."""
+"""`make bench`: every benchmark, or those that are named: `python -m benchmarks throughput planning`."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-BENCHMARKS = ("planning", "orchestration", "step_time")
+BENCHMARKS = ("planning", "orchestration", "throughput")
 
 
 def main(names: list[str]) -> int:
