@@ -19,6 +19,16 @@ RatePoint = tuple[float, float]
 RATE_RESOLUTION_NATS = 1e-6
 """Rates closer than this are one rate: the slope between them would be round-off."""
 
+COLLAPSED_RATE_NATS = 0.005
+"""Below this rate a model has collapsed: a single latent unit whose posterior means vary by 0.01, the threshold of an
+active unit, has the rate -½ ln(1 - 0.01). The logarithm of a smaller rate is large, and says nothing but "none"."""
+
+LEAST_OVERLAP = 1e-6
+"""A smaller share of what two curves span is no overlap: a mean over it would be round-off."""
+
+BJONTEGAARD_POINTS = 4
+"""The fewest points of a curve that Bjøntegaard (2001) compares."""
+
 
 def pareto_front(curve: Sequence[RatePoint]) -> tuple[int, ...]:
     """Return the indices of the points that no other point dominates, by rising rate.
@@ -46,18 +56,24 @@ def hypervolume(curve: Sequence[RatePoint], reference: RatePoint) -> float:
     return math.fsum((end - rate) * (reference[1] - distortion) for (rate, distortion), (end, _) in steps)
 
 
+def hypervolume_share(curve: Sequence[RatePoint], reference: RatePoint) -> float:
+    """Return the hypervolume as a share of the rectangle from the origin to the reference point.
+
+    Raises:
+        ValueError: the reference point is not above zero in both.
+    """
+    if not (reference[0] > 0 and reference[1] > 0):
+        raise ValueError(f"the reference ({reference[0]:g}, {reference[1]:g}) must be above zero in both")
+    return hypervolume(curve, reference) / (reference[0] * reference[1])
+
+
 def lower_envelope(curve: Sequence[RatePoint]) -> tuple[RatePoint, ...]:
     """Return the least distortion reached at no more than each rate, from the least to the largest rate.
 
     This is the Pareto front, carried on level to the largest rate measured, with rates closer than
     RATE_RESOLUTION_NATS taken as one. Rates rise strictly and distortions never rise.
     """
-    envelope: list[RatePoint] = []
-    for rate, distortion in (curve[index] for index in pareto_front(curve)):
-        if envelope and rate - envelope[-1][0] < RATE_RESOLUTION_NATS:
-            envelope[-1] = (envelope[-1][0], distortion)
-        else:
-            envelope.append((rate, distortion))
+    envelope = _falling_part(curve)
     largest_rate = max((point[0] for point in curve if _finite(point)), default=-math.inf)
     if envelope and largest_rate - envelope[-1][0] >= RATE_RESOLUTION_NATS:
         envelope.append((largest_rate, envelope[-1][1]))
@@ -72,14 +88,10 @@ def interpolate(curve: Sequence[RatePoint]) -> Any:
     Raises:
         ValueError: there are fewer than two distinct rates.
     """
-    # scipy takes a while to import, and planning and status never interpolate.
-    from scipy.interpolate import PchipInterpolator
-
     envelope = lower_envelope(curve)
     if len(envelope) < 2:  # noqa: PLR2004 (a line has two ends)
         raise ValueError(_too_short(envelope))
-    rates, distortions = zip(*envelope, strict=True)
-    return PchipInterpolator(rates, distortions, extrapolate=False)
+    return _pchip(envelope)
 
 
 def mean_distortion(curve: Sequence[RatePoint], interval: RatePoint) -> float:
@@ -92,9 +104,11 @@ def mean_distortion(curve: Sequence[RatePoint], interval: RatePoint) -> float:
     envelope = lower_envelope(curve)
     if not low < high:
         raise ValueError(f"the rates {low:g} to {high:g} are no interval")
-    if len(envelope) >= 2 and not envelope[0][0] <= low < high <= envelope[-1][0]:  # noqa: PLR2004 (as above)
+    if len(envelope) < 2:  # noqa: PLR2004 (a line has two ends)
+        raise ValueError(_too_short(envelope))
+    if not envelope[0][0] <= low < high <= envelope[-1][0]:
         raise ValueError(f"the curve spans rates {envelope[0][0]:g} to {envelope[-1][0]:g}, not {low:g} to {high:g}")
-    return float(interpolate(curve).integrate(low, high)) / (high - low)
+    return _mean_between(envelope, low, high)
 
 
 @dataclass(frozen=True)
@@ -118,13 +132,121 @@ def common_means(curves: Sequence[Sequence[RatePoint]]) -> CommonMeans:
             return CommonMeans(None, (), _too_short(envelope))
     if not envelopes:
         return CommonMeans(None, (), "there is no curve")
-    low = max(envelope[0][0] for envelope in envelopes)
-    high = min(envelope[-1][0] for envelope in envelopes)
-    if high - low < RATE_RESOLUTION_NATS:
-        return CommonMeans(
-            None, (), f"the curves share no rates: one starts at {low:.4g}, another ends at {high:.4g} nats"
-        )
-    return CommonMeans((low, high), tuple(mean_distortion(curve, (low, high)) for curve in curves))
+    interval, _ = _shared(envelopes)
+    if interval[1] - interval[0] < RATE_RESOLUTION_NATS:
+        return CommonMeans(None, (), _nothing_shared("rates", interval, " nats"))
+    return CommonMeans(interval, tuple(_mean_between(envelope, *interval) for envelope in envelopes))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A Bjøntegaard difference of two curves, or None and the reason why there is none.
+
+    `interval` is what it is a mean over, and `overlap` the share of it in what the two curves span together: where
+    that is small the number speaks for little of either curve.
+    """
+
+    value: float | None
+    interval: RatePoint | None = None
+    overlap: float = 0.0
+    reason: str = ""
+
+
+def bd_rate(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> Difference:
+    """Return how much more rate `test` needs than `anchor` at equal distortion, in percent (Bjøntegaard 2001).
+
+    The logarithm of the rate is interpolated over the distortion, through the points of each Pareto front, and the
+    difference of the two is averaged over the distortions that both reach. Interpolation is by PCHIP, which cannot
+    overshoot between points as Bjøntegaard's cubic does. `interval` is in the unit of distortion.
+    Less than zero is better.
+
+    Near collapse a nat is a large factor, so the low rates speak loudest here: on the curves of figure 1 of the
+    MR-VAE paper this is -0.06 % where the mean distortion is 1.4 nats less.
+    """
+    fronts = [_falling_part(curve) for curve in (anchor, test)]
+    reason = _no_bjontegaard(fronts)
+    if reason:
+        return Difference(None, reason=reason)
+    # Interpolation takes rising abscissas, and the distortion rises as the front is read backwards.
+    lines = [[(distortion, math.log(rate)) for rate, distortion in reversed(front)] for front in fronts]
+    interval, overlap = _shared(lines)
+    if overlap < LEAST_OVERLAP:
+        return Difference(None, reason=_nothing_shared("distortions", interval))
+    return Difference(100 * math.expm1(_mean_difference(lines, interval)), interval, overlap)
+
+
+def bd_distortion(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> Difference:
+    """Return how much more distortion `test` has than `anchor` at equal rate, in its unit (Bjøntegaard 2001).
+
+    This is the BD-PSNR of quality -D with its sign turned: lower envelopes are interpolated by PCHIP over the
+    logarithm of the rate, so that each doubling of the rate weighs the same. The difference of the `common_means`
+    is the same over the rate itself, and there for collapsed curves too. `interval` is in nats. Less than zero is
+    better.
+    """
+    reason = _no_bjontegaard([_falling_part(curve) for curve in (anchor, test)])
+    if reason:
+        return Difference(None, reason=reason)
+    envelopes = [lower_envelope(curve) for curve in (anchor, test)]
+    interval, _ = _shared(envelopes)
+    lines = [[(math.log(rate), distortion) for rate, distortion in envelope] for envelope in envelopes]
+    logarithms, overlap = _shared(lines)
+    if overlap < LEAST_OVERLAP:
+        return Difference(None, reason=_nothing_shared("rates", interval, " nats"))
+    return Difference(_mean_difference(lines, logarithms), interval, overlap)
+
+
+def _falling_part(curve: Sequence[RatePoint]) -> list[RatePoint]:
+    """Return the Pareto front with near rates taken as one: rates rise strictly and distortions fall strictly."""
+    falling: list[RatePoint] = []
+    for rate, distortion in (curve[index] for index in pareto_front(curve)):
+        if falling and rate - falling[-1][0] < RATE_RESOLUTION_NATS:
+            falling[-1] = (falling[-1][0], distortion)
+        else:
+            falling.append((rate, distortion))
+    return falling
+
+
+def _pchip(line: Sequence[RatePoint]) -> Any:
+    # scipy takes a while to import, and planning and status never interpolate.
+    from scipy.interpolate import PchipInterpolator
+
+    abscissas, ordinates = zip(*line, strict=True)
+    return PchipInterpolator(abscissas, ordinates, extrapolate=False)
+
+
+def _mean_between(line: Sequence[RatePoint], low: float, high: float) -> float:
+    return float(_pchip(line).integrate(low, high)) / (high - low)
+
+
+def _mean_difference(lines: Sequence[Sequence[RatePoint]], interval: tuple[float, float]) -> float:
+    anchor, test = (_mean_between(line, *interval) for line in lines)
+    return test - anchor
+
+
+def _shared(lines: Sequence[Sequence[RatePoint]]) -> tuple[tuple[float, float], float]:
+    """Return the interval of abscissas that all lines span, upside down if there is none, and its share of all."""
+    low, high = max(line[0][0] for line in lines), min(line[-1][0] for line in lines)
+    return (low, high), (high - low) / (max(line[-1][0] for line in lines) - min(line[0][0] for line in lines))
+
+
+def _no_bjontegaard(fronts: Sequence[Sequence[RatePoint]]) -> str:
+    for front in fronts:
+        if len(front) < BJONTEGAARD_POINTS:
+            points = f"{len(front)} point{'' if len(front) == 1 else 's'}"
+            return (
+                f"a curve has {points} on its Pareto front; a Bjøntegaard difference takes {BJONTEGAARD_POINTS}: "
+                "evaluate at more β, or compare mean distortions"
+            )
+        if front[0][0] < COLLAPSED_RATE_NATS:
+            return (
+                f"a curve has collapsed to a rate of {front[0][0]:.2g} nats, whose logarithm means nothing: "
+                "leave the point out, or compare mean distortions"
+            )
+    return ""
+
+
+def _nothing_shared(what: str, interval: tuple[float, float], unit: str = "") -> str:
+    return f"the curves share no {what}: one starts at {interval[0]:.4g}, another ends at {interval[1]:.4g}{unit}"
 
 
 def _finite(point: RatePoint) -> bool:

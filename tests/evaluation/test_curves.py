@@ -6,9 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.curves import (
+    COLLAPSED_RATE_NATS,
     RATE_RESOLUTION_NATS,
+    bd_distortion,
+    bd_rate,
     common_means,
     hypervolume,
+    hypervolume_share,
     interpolate,
     lower_envelope,
     mean_distortion,
@@ -18,6 +22,15 @@ from evaluation.curves import (
 COORDINATE = st.floats(0, 1000, allow_subnormal=False)
 CURVES = st.lists(st.tuples(COORDINATE, COORDINATE), max_size=12)
 NAN = math.nan
+STEP = st.floats(0.1, 30)
+FACTOR = st.floats(0.1, 10)
+# As (rate, distortion) of 4 to 8 points, from somewhere between 1 and 31 nats on, rates rising and distortions falling.
+FALLING = st.lists(st.tuples(STEP, STEP), min_size=4, max_size=8).map(
+    lambda steps: [
+        (1 + sum(rise for rise, _ in steps[: index + 1]), 1 + sum(fall for _, fall in steps[index:]))
+        for index in range(len(steps))
+    ]
+)
 
 # Test rate and distortion on Omniglot at 20 and 10 β, digitised from figure 1 of Bae et al. 2023 (MR-VAE).
 MULTI_RATE = [
@@ -73,7 +86,7 @@ def test_hypervolume_is_of_the_set(curve, random):
 def test_a_further_point_never_takes_area_away(curve, further):
     before, after = hypervolume(curve, (900, 900)), hypervolume([*curve, further], (900, 900))
     assert after >= before * (1 - 1e-12)
-    assert after <= 900 * 900
+    assert after <= 900 * 900 * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("point", [(4, 1), (1, 5), (9, 9), (NAN, 1)])
@@ -197,3 +210,167 @@ def test_an_interval_upside_down_is_refused():
 def test_one_point_is_not_interpolated():
     with pytest.raises(ValueError, match="two different rates"):
         interpolate([(1, 1)])
+
+
+def scaled(curve, *, rate=1.0, distortion=1.0):
+    return [(rate * r, distortion * d) for r, d in curve]
+
+
+@given(CURVES.filter(bool), st.data())
+def test_a_dominated_point_changes_neither_front_nor_hypervolume(curve, data):
+    rate, distortion = data.draw(st.sampled_from(curve))
+    curve_with_it = [*curve, (rate + 1, distortion + 1)]
+    assert pareto_front(curve_with_it) == pareto_front(curve)
+    assert hypervolume(curve_with_it, (900, 900)) == hypervolume(curve, (900, 900))
+
+
+@given(FALLING, FALLING, st.randoms())
+@settings(max_examples=30, deadline=None)
+def test_the_order_of_points_changes_nothing(one, other, random):
+    shuffled = random.sample(one, len(one))
+    assert lower_envelope(shuffled) == lower_envelope(one)
+    assert hypervolume(shuffled, (99, 99)) == hypervolume(one, (99, 99))
+    assert common_means([shuffled, other]) == common_means([one, other])
+    assert bd_rate(shuffled, other) == bd_rate(one, other)
+    assert bd_distortion(shuffled, other) == bd_distortion(one, other)
+
+
+def test_the_share_is_of_the_rectangle_from_the_origin():
+    assert hypervolume_share([(2, 1), (1, 3)], (4, 5)) == 0.5
+
+
+@pytest.mark.parametrize("reference", [(0, 5), (4, -1), (NAN, 5)])
+def test_a_share_of_no_rectangle_is_refused(reference):
+    with pytest.raises(ValueError, match="must be above zero in both"):
+        hypervolume_share([(1, 1)], reference)
+
+
+# What bd_rate, bd_psnr and bd_linear of the package bjontegaard 1.3.0 give for the rates and -D of the Pareto fronts,
+# with the method "pchip", no matching points required, and no least overlap.
+FOUR_POINTS = [(2, 40.0), (8, 30.0), (20, 22.0), (50, 17.0)]
+FOUR_OTHERS = [(3, 36.0), (9, 27.5), (18, 21.0), (40, 18.0)]
+PACKAGE = [
+    (CONSTANT, MULTI_RATE, -0.055667135463, 0.504388993744, 1.497308899817),
+    (CONSTANT, MULTI_RATE[::2], -3.279940167428, 0.699704772883, 1.466022476597),
+    (FOUR_POINTS, FOUR_OTHERS, -17.029273819257, 1.365559580079, 1.133533600876),
+]
+
+
+def front_of(curve):
+    return [curve[index] for index in pareto_front(curve)]
+
+
+@pytest.mark.parametrize(("anchor", "test", "rate", "quality", "quality_over_rate"), PACKAGE)
+def test_differences_are_those_of_the_bjontegaard_package(anchor, test, rate, quality, quality_over_rate):
+    fronts = [front_of(anchor), front_of(test)]
+    assert bd_rate(anchor, test).value == pytest.approx(rate, abs=1e-6)
+    assert bd_distortion(*fronts).value == pytest.approx(-quality, abs=1e-6)
+    means = common_means(fronts).means
+    assert means[1] - means[0] == pytest.approx(-quality_over_rate, abs=1e-6)
+
+
+@given(FALLING, FALLING)
+@settings(max_examples=30, deadline=None)
+def test_differences_are_those_of_the_package_on_any_falling_curves(anchor, test):
+    package = pytest.importorskip("bjontegaard", reason="bjontegaard is not installed; golden numbers are tested above")
+    rate, distortion = bd_rate(anchor, test), bd_distortion(anchor, test)
+    columns = [column for curve in (anchor, test) for column in ([r for r, _ in curve], [-d for _, d in curve])]
+    options = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
+    if rate.value is not None:
+        assert rate.value == pytest.approx(package.bd_rate(*columns, **options), rel=1e-6, abs=1e-6)
+    if distortion.value is not None:
+        assert distortion.value == pytest.approx(-package.bd_psnr(*columns, **options), rel=1e-6, abs=1e-6)
+
+
+def test_half_the_rate_everywhere_is_half_the_rate():
+    """Distortion falls by 10 with every doubling: half the rate is 10 less distortion at equal rate."""
+    anchor = [(2.0**power, 100.0 - 10 * power) for power in range(1, 7)]
+    test = scaled(anchor, rate=0.5)
+    assert bd_rate(anchor, test).value == pytest.approx(-50.0)
+    assert bd_rate(anchor, test).interval == (40.0, 90.0)
+    assert bd_rate(anchor, test).overlap == 1.0
+    assert bd_distortion(anchor, test).value == pytest.approx(-10.0)
+    assert bd_distortion(anchor, test).interval == (2.0, 32.0)
+    assert bd_distortion(anchor, test).overlap == pytest.approx(4 / 6)
+
+
+@given(FALLING, FALLING, FACTOR, FACTOR)
+@settings(max_examples=30, deadline=None)
+def test_differences_scale_as_their_units(anchor, test, rate, distortion):
+    stretched = [scaled(curve, rate=rate, distortion=distortion) for curve in (anchor, test)]
+    before, after = bd_rate(anchor, test), bd_rate(*stretched)
+    if before.overlap > 1e-3:  # far enough from where round-off decides whether there is any
+        assert after.value == pytest.approx(before.value, rel=1e-6, abs=1e-6)
+    before, after = bd_distortion(anchor, test), bd_distortion(*stretched)
+    if before.overlap > 1e-3:
+        assert after.value == pytest.approx(distortion * before.value, rel=1e-6, abs=1e-6)
+
+
+@given(FALLING, FACTOR, FACTOR)
+@settings(max_examples=30, deadline=None)
+def test_the_mean_scales_with_the_distortion_and_not_with_the_rate(curve, rate, distortion):
+    low, high = curve[0][0], curve[-1][0]
+    stretched = mean_distortion(scaled(curve, rate=rate, distortion=distortion), (rate * low, rate * high))
+    assert stretched == pytest.approx(distortion * mean_distortion(curve, (low, high)), rel=1e-9)
+
+
+@given(FALLING, FALLING)
+@settings(max_examples=30, deadline=None)
+def test_turned_round_the_differences_are_inverted(one, other):
+    forth, back = bd_rate(one, other), bd_rate(other, one)
+    assert forth.interval == back.interval
+    if forth.value is not None:
+        assert (1 + forth.value / 100) * (1 + back.value / 100) == pytest.approx(1)
+    forth, back = bd_distortion(one, other), bd_distortion(other, one)
+    if forth.value is not None:
+        assert forth.value == pytest.approx(-back.value)
+
+
+@pytest.mark.parametrize("difference", [bd_rate, bd_distortion])
+@pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        (
+            [(1, 50), (8, 30), (20, 22), (30, 22)],
+            "a curve has 3 points on its Pareto front; a Bjøntegaard difference takes 4: evaluate at more β, or "
+            "compare mean distortions",
+        ),
+        (
+            [(1, 50)],
+            "a curve has 1 point on its Pareto front; a Bjøntegaard difference takes 4: evaluate at more β, or "
+            "compare mean distortions",
+        ),
+        (
+            [(0.0012, 50), (8, 30), (20, 22), (50, 17)],
+            "a curve has collapsed to a rate of 0.0012 nats, whose logarithm means nothing: leave the point out, or "
+            "compare mean distortions",
+        ),
+        (
+            [(0, 50), (8, 30), (20, 22), (50, 17)],
+            "a curve has collapsed to a rate of 0 nats, whose logarithm means nothing: leave the point out, or "
+            "compare mean distortions",
+        ),
+    ],
+)
+def test_where_a_bjontegaard_difference_means_nothing_the_reason_is_given(difference, test, reason):
+    for found in (difference(FOUR_POINTS, test), difference(test, FOUR_POINTS)):
+        assert (found.value, found.interval, found.reason) == (None, None, reason)
+
+
+def test_a_rate_at_the_threshold_of_an_active_unit_has_not_collapsed():
+    curve = [(COLLAPSED_RATE_NATS, 50), (8, 30), (20, 22), (50, 17)]
+    assert bd_rate(FOUR_POINTS, curve).reason == ""
+    assert -0.5 * math.log(1 - 0.01) == pytest.approx(COLLAPSED_RATE_NATS, rel=0.01)
+
+
+def test_curves_without_common_distortions_have_no_bd_rate():
+    worse = [(rate, distortion + 23) for rate, distortion in FOUR_POINTS]
+    assert bd_rate(FOUR_POINTS, worse).reason == "the curves share no distortions: one starts at 40, another ends at 40"
+    assert bd_distortion(FOUR_POINTS, worse).value == pytest.approx(23)
+
+
+def test_curves_without_common_rates_have_no_bd_distortion():
+    further = scaled(FOUR_POINTS, rate=30)
+    reason = "the curves share no rates: one starts at 60, another ends at 50 nats"
+    assert bd_distortion(FOUR_POINTS, further).reason == reason
+    assert bd_rate(FOUR_POINTS, further).value == pytest.approx(2900)

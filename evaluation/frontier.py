@@ -1,0 +1,325 @@
+"""How good a rate-distortion curve is for the compute spent on it: one MR-VAE run against a sweep of β-VAEs.
+
+The quality of a curve is the share of the reference rectangle that it dominates (`curves.hypervolume_share`). Of all
+summaries it alone is defined for the one or two points that a small budget buys, and never falls as points join.
+It does rise with the number of points, so an MR-VAE is measured at as many points as the sweep has models.
+
+Device-seconds are of one device kind; those of different kinds are different things, and the caller keeps them apart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, geometric_mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evaluation.compute import Ratio
+from evaluation.curves import hypervolume_share
+from evaluation.statistics import Estimate, bootstrap, pair_by_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from evaluation.curves import RatePoint
+
+EXACT_MODELS = 20
+"""Up to this many models the best subset of them is always found: there are at most 2^20 to choose from."""
+
+KEPT_CHAINS = 4096
+"""How many partial subsets are followed at each model of a larger sweep."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The curve of an MR-VAE, as evaluated after it had trained for so many device-seconds."""
+
+    device_seconds: float
+    curve: Sequence[RatePoint]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What one β-VAE cost from its first to its last step, and its point."""
+
+    device_seconds: float
+    point: RatePoint
+
+
+@dataclass(frozen=True)
+class Step:
+    """From a budget of so many device-seconds on this is the best quality.
+
+    `chosen` are the indices of what reaches it: the β-VAEs of the subset, or the one checkpoint.
+    """
+
+    device_seconds: float
+    quality: float
+    chosen: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The best quality of every budget: a step function, whose steps rise strictly in both.
+
+    `device_seconds` is all that was spent, `points` the number of points of the whole, `reference` the reference point
+    of the qualities. No budget's best quality is more than `shortfall` above what the steps say: 0.0 where they are
+    exact.
+    """
+
+    steps: tuple[Step, ...]
+    device_seconds: float
+    points: int
+    reference: RatePoint
+    shortfall: float = 0.0
+
+    @property
+    def quality(self) -> float:
+        """The best quality of all that was spent."""
+        return self.quality_at(math.inf)
+
+    def quality_at(self, device_seconds: float) -> float:
+        """Return the best quality that fits the budget, 0.0 where nothing does."""
+        return max((step.quality for step in self.steps if step.device_seconds <= device_seconds), default=0.0)
+
+    def compute_at(self, quality: float) -> float | None:
+        """Return the device-seconds of the first budget that reaches the quality, None if none does."""
+        return min((step.device_seconds for step in self.steps if step.quality >= quality), default=None)
+
+
+def single_frontier(checkpoints: Sequence[Checkpoint], reference: RatePoint) -> Frontier:
+    """Return the frontier of one MR-VAE run: at each budget the best of its checkpoints so far.
+
+    A run that was planned for a smaller budget would have annealed its learning rate within it, so where the rate is
+    scheduled the early qualities are less than such a run's.
+
+    Raises:
+        ValueError: there is no checkpoint, their numbers of points differ, or device-seconds are not a number of 0
+            or more.
+    """
+    _check([checkpoint.device_seconds for checkpoint in checkpoints], "checkpoint")
+    sizes = [len(checkpoint.curve) for checkpoint in checkpoints]
+    odd = next((index for index, size in enumerate(sizes) if size != sizes[0]), None)
+    if odd is not None:
+        raise ValueError(
+            f"checkpoint {odd} has {sizes[odd]} points and checkpoint 0 {sizes[0]}; evaluate all at the same β"
+        )
+    steps = (
+        Step(checkpoint.device_seconds, hypervolume_share(checkpoint.curve, reference), (index,))
+        for index, checkpoint in enumerate(checkpoints)
+    )
+    spent = max(checkpoint.device_seconds for checkpoint in checkpoints)
+    return Frontier(_rising(steps), spent, sizes[0], reference)
+
+
+def sweep_frontier(models: Sequence[Model], reference: RatePoint) -> Frontier:
+    """Return the frontier of a sweep: at each budget the best subset of its β-VAEs that can be trained with it.
+
+    This flatters the sweep, never the MR-VAE: which β-VAEs make the best subset is known only once all are trained,
+    and its first budget of the best quality leaves out the β-VAEs that others dominate.
+
+    The best subset is a knapsack. A point that another of the subset dominates adds cost alone, so only chains are
+    looked at, points of rising rate r and falling distortion d. With the reference (R, D) and d_0 = D, a chain's
+    hypervolume is the sum of (R - r_i)(d_{i-1} - d_i): what a point adds depends on the chain's last point alone. So
+    of the chains that end at a model only those need to be followed that no cheaper one of as large a hypervolume
+    dominates. That is exact, and for 20 models or fewer always done. Of more, at most `KEPT_CHAINS` chains are
+    followed at each model, evenly spread over their hypervolumes, and `shortfall` is how much that can have lost; the
+    quality of the whole sweep is exact all the same.
+
+    Raises:
+        ValueError: there is no model, or device-seconds are not a number of 0 or more.
+    """
+    _check([model.device_seconds for model in models], "model")
+    subsets, lost = _best_chains(models, reference)
+    steps = (
+        Step(
+            math.fsum(models[index].device_seconds for index in subset),
+            hypervolume_share([models[index].point for index in subset], reference),
+            subset,
+        )
+        for subset in subsets
+    )
+    spent = math.fsum(model.device_seconds for model in models)
+    return Frontier(_rising(steps), spent, len(models), reference, lost / (reference[0] * reference[1]))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An MR-VAE and a sweep of β-VAEs at equal quality and at equal compute, seed by seed and over the seeds.
+
+    `compute_ratios` are the sweep's device-seconds over the MR-VAE's at equal quality, `compute_ratio` their geometric
+    mean; `quality_differences` the MR-VAE's quality less the sweep's at equal compute, `quality_difference` their mean.
+    Where the two do not compare at all both are empty, and the estimates say why.
+    """
+
+    seeds: tuple[int, ...]
+    compute_ratios: tuple[Ratio, ...]
+    compute_ratio: Estimate
+    quality_differences: tuple[float, ...]
+    quality_difference: Estimate
+
+
+def compare(
+    single: Mapping[int, Frontier], sweep: Mapping[int, Frontier], *, share: float = 1.0, level: float = 0.95
+) -> Comparison:
+    """Compare the frontiers of an MR-VAE with those of a sweep, by seed.
+
+    Equal quality is `share` of the sweep's best. Intervals are those of `statistics.bootstrap`: whole frontiers are
+    resampled, paired by seed. Where the MR-VAE of one seed does not reach that quality there is no ratio over seeds.
+
+    Raises:
+        ValueError: the two have different seeds or none, or qualities are of different references.
+    """
+    pairs = pair_by_seed(single, sweep)
+    seeds = tuple(sorted(single))
+    if len({frontier.reference for pair in pairs for frontier in pair}) > 1:
+        raise ValueError("qualities are of different references; build all frontiers with one reference")
+    reason = _unequal_points(seeds, pairs)
+    if reason:
+        nothing = Estimate(None, level=level, seeds=(len(seeds),), reason=reason)
+        return Comparison(seeds, (), nothing, (), nothing)
+    ratios = tuple(compute_ratio(*pair, share * pair[1].quality) for pair in pairs)
+    differences = tuple(quality_difference(*pair) for pair in pairs)
+    return Comparison(
+        seeds, ratios, _over_seeds(seeds, ratios, level), differences, bootstrap(differences, fmean, level=level)
+    )
+
+
+def compute_ratio(single: Frontier, sweep: Frontier, quality: float) -> Ratio:
+    """Return the device-seconds that the sweep needs to reach the quality over those of the MR-VAE."""
+    if not quality > 0:
+        return Ratio(None, f"a quality of {quality:.3g} is reached by doing nothing")
+    for name, frontier in (("MR-VAE", single), ("sweep", sweep)):
+        if frontier.quality < quality:
+            return Ratio(None, f"the {name} reaches a quality of {frontier.quality:.3f}, never {quality:.3f}")
+    needed, spent = sweep.compute_at(quality), single.compute_at(quality)
+    return Ratio(needed / spent) if needed and spent else Ratio(None, "no device time is recorded")
+
+
+def quality_difference(single: Frontier, sweep: Frontier) -> float:
+    """Return the quality of the MR-VAE less that of the best subset of the sweep that costs no more."""
+    return single.quality - sweep.quality_at(single.device_seconds)
+
+
+def _over_seeds(seeds: Sequence[int], ratios: Sequence[Ratio], level: float) -> Estimate:
+    values = [ratio.value for ratio in ratios if ratio.value is not None]
+    if len(values) == len(ratios):
+        return bootstrap(values, geometric_mean, level=level)
+    seed, reason = next((seed, ratio.reason) for seed, ratio in zip(seeds, ratios, strict=True) if ratio.value is None)
+    return Estimate(None, level=level, seeds=(len(seeds),), reason=f"seed {seed}: {reason}")
+
+
+def _unequal_points(seeds: Sequence[int], pairs: Sequence[tuple[Frontier, Frontier]]) -> str:
+    for seed, (single, sweep) in zip(seeds, pairs, strict=True):
+        if single.points != sweep.points:
+            return (
+                f"seed {seed}: the MR-VAE has {single.points} points and the sweep {sweep.points}; hypervolumes "
+                "compare at equal numbers of points: take the MR-VAE's at the sweep's β"
+            )
+    return ""
+
+
+def _check(device_seconds: Sequence[float], kind: str) -> None:
+    if not device_seconds:
+        raise ValueError(f"there is no {kind}; a frontier takes one or more")
+    for index, seconds in enumerate(device_seconds):
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"{kind} {index} cost {seconds} device-seconds; the number must be 0 or more, and finite")
+
+
+def _rising(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Return the steps that are better than all cheaper ones."""
+    rising: list[Step] = []
+    for step in sorted(steps, key=lambda step: (step.device_seconds, -step.quality)):
+        if step.quality > (rising[-1].quality if rising else 0.0):
+            rising.append(step)
+    return tuple(rising)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chains:
+    """The chains (L,) that end at one model, by rising cost and rising area.
+
+    Each went on from chain `row` of the `before`-th of the chains so far. What was dropped has at most `lost` more area
+    than what was kept and costs no more.
+    """
+
+    model: int
+    distortion: float
+    cost: NDArray[np.float64]
+    area: NDArray[np.float64]
+    before: NDArray[np.int64]
+    row: NDArray[np.int64]
+    lost: float = 0.0
+
+
+def _best_chains(models: Sequence[Model], reference: RatePoint) -> tuple[list[tuple[int, ...]], float]:
+    """Return the subsets that no cheaper one equals in area, and how much area they may have lost."""
+    inside = [index for index, model in enumerate(models) if _is_inside(model.point, reference)]
+    most = 2**EXACT_MODELS if len(inside) <= EXACT_MODELS else KEPT_CHAINS
+    nothing, nowhere = np.zeros(1), np.zeros(1, dtype=np.int64)
+    ends = [_Chains(-1, reference[1], nothing, nothing, nowhere, nowhere)]
+    for index in sorted(inside, key=lambda index: models[index].point):
+        ends.append(_ending_at(index, models[index], ends, reference, most))
+    cost, area, before, row = _joined(ends)
+    best = _undominated(cost, area)
+    subsets = [_traced(ends, int(before[label]), int(row[label])) for label in best]
+    return subsets, max(end.lost for end in ends)
+
+
+def _ending_at(index: int, model: Model, ends: Sequence[_Chains], reference: RatePoint, most: int) -> _Chains:
+    """Return the chains that go on to the model from those before it, at most so many."""
+    rate, distortion = model.point
+    cost, area, before, row = _joined(ends)
+    above = np.array([end.distortion for end in ends])[before]
+    from_above = above > distortion
+    cost, area, before, row = (column[from_above] for column in (cost, area, before, row))
+    cost = cost + model.device_seconds
+    area = area + (reference[0] - rate) * (above[from_above] - distortion)
+    kept = _undominated(cost, area)
+    lost = max(end.lost for end in ends if end.distortion > distortion)
+    if len(kept) > most:
+        width = (area[kept[-1]] - area[kept[0]]) / most
+        # Of the chains whose areas are within one width the first is the cheapest.
+        bins = ((area[kept] - area[kept[0]]) / width).astype(np.int64)
+        # The last has the area of the whole front up to here, which the quality of the whole sweep is made of.
+        bins[-1] = most
+        kept = kept[np.diff(bins, prepend=-1) > 0]
+        lost += width
+    return _Chains(index, distortion, cost[kept], area[kept], before[kept], row[kept], lost)
+
+
+def _joined(ends: Sequence[_Chains]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the cost and area of all chains, and where they are: the number of their end and their row in it."""
+    sizes = [len(end.cost) for end in ends]
+    return (
+        np.concatenate([end.cost for end in ends]),
+        np.concatenate([end.area for end in ends]),
+        np.repeat(np.arange(len(ends)), sizes),
+        np.concatenate([np.arange(size) for size in sizes]),
+    )
+
+
+def _undominated(cost: NDArray[np.float64], area: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the indices, by rising cost, of what has more area than all that costs no more."""
+    order = np.lexsort((-area, cost))
+    largest = np.maximum.accumulate(area[order])
+    return order[np.diff(largest, prepend=-math.inf) > 0]
+
+
+def _traced(ends: Sequence[_Chains], number: int, row: int) -> tuple[int, ...]:
+    """Return the models of one chain, by their indices."""
+    chosen: list[int] = []
+    while number > 0:
+        end = ends[number]
+        chosen.append(end.model)
+        number, row = int(end.before[row]), int(end.row[row])
+    return tuple(sorted(chosen))
+
+
+def _is_inside(point: RatePoint, reference: RatePoint) -> bool:
+    return all(math.isfinite(value) and value < limit for value, limit in zip(point, reference, strict=True))
