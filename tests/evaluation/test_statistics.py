@@ -51,8 +51,10 @@ def test_the_interval_is_that_of_all_resamples_written_out(values, level):
 def test_the_interval_contains_the_estimate(values):
     found = bootstrap(values, fmean)
     assert found.low - 1e-9 <= found.value <= found.high + 1e-9
-    assert min(values) <= found.low
-    assert found.high <= max(values)
+    # The mean of one number three times may be off by its last bit.
+    room = 1e-12 * max(map(abs, values))
+    assert min(values) - room <= found.low
+    assert found.high <= max(values) + room
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=5), st.randoms())

@@ -1,0 +1,81 @@
+"""Files of pictures as the report takes them: with traversals, without, and damaged."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from models.registry import configure
+from orchestrator.results import _pictures
+from workers.data.resident import Images
+from workers.showing import show
+from workers.store import Store
+from workers.trial import Evaluation, MultiRateVAE
+
+EVALUATION = Evaluation((0.1, 1.0), pictures=3)
+PLANNED = SimpleNamespace(evaluation=EVALUATION)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A trial's folder with the pictures of a small multi-rate network."""
+    method = MultiRateVAE(0.01, 10.0)
+    data = Images(torch.randint(256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte(), None)
+    model = configure("mlp", hidden=[16], latent_units=4).build((1, 8, 8), "bernoulli", method.gating)
+    folder = Store(tmp_path).trial("t")
+    folder.write(*show(SimpleNamespace(method=method), model, data, EVALUATION, torch.device("cpu")))
+    return folder
+
+
+def arrays_of(folder):
+    with np.load(io.BytesIO(folder.read(f"pictures/{EVALUATION.eval_id}.npz"))) as arrays:
+        return dict(arrays)
+
+
+def write(folder, arrays):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    folder.write(f"pictures/{EVALUATION.eval_id}.npz", buffer.getvalue())
+
+
+def test_pictures_are_read_as_they_were_written(folder):
+    notes = []
+    pictures, arrays = _pictures(folder, PLANNED, notes), arrays_of(folder)
+    assert notes == []
+    assert pictures.betas == pictures.traversals.betas == (0.1, 1.0)
+    for name in ("originals", "reconstructions", "samples"):
+        np.testing.assert_array_equal(getattr(pictures, name), arrays[name])
+    np.testing.assert_array_equal(pictures.traversals.images, arrays["traversals"])
+    np.testing.assert_array_equal(pictures.traversals.units, arrays["traversed_units"])
+    np.testing.assert_array_equal(pictures.traversals.variances, arrays["traversed_variances"])
+    assert pictures.traversals.images.shape == (2, 4, 7, 1, 8, 8)
+    assert pictures.traversals.values == tuple(arrays["traversal_values"].tolist())
+
+
+def test_pictures_of_earlier_versions_have_no_traversals(folder):
+    names = ("betas", "originals", "reconstructions", "samples")
+    write(folder, {name: array for name, array in arrays_of(folder).items() if name in names})
+    notes = []
+    pictures = _pictures(folder, PLANNED, notes)
+    assert pictures.traversals is None
+    assert pictures.samples.shape == (2, 3, 1, 8, 8)
+    assert notes == []
+
+
+def test_a_part_that_is_missing_is_said(folder):
+    write(folder, {name: array for name, array in arrays_of(folder).items() if name != "traversed_units"})
+    notes = []
+    assert _pictures(folder, PLANNED, notes) is None
+    (note,) = notes
+    assert "pictures cannot be read" in note
+    assert "traversed_units" in note
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"no archive"])
+def test_a_damaged_file_is_a_note(folder, content):
+    folder.write(f"pictures/{EVALUATION.eval_id}.npz", content)
+    notes = []
+    assert _pictures(folder, PLANNED, notes) is None
+    assert f"{EVALUATION.eval_id}.npz: pictures cannot be read" in notes[0]
