@@ -15,6 +15,8 @@ COMMANDS = {
     "status": "show what is done, running, failed and left",
     "report": "write the report of a sweep again",
     "evaluate": "measure finished trials again, without training",
+    "check": "check a sweep against published or recorded curves",
+    "record": "record a sweep as a reference to check against",
     "sync": "forward to MLflow what is not there yet",
     "ui": "open MLflow on the store",
     "data": "list, fetch and check datasets",

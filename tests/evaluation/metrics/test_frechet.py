@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from evaluation.metrics.frechet import FeatureMoments, frechet_distance
 
@@ -65,6 +66,14 @@ def test_it_is_what_numpy_and_a_matrix_square_root_give():
     other = np.maximum(random.standard_normal((400, 64)) @ mixing * 1.1 + 0.3, 0)
     found = frechet_distance(gathered(np.split(one, 3)), gathered(np.split(other, 5)))
     assert found.value == pytest.approx(by_square_root(one, other), rel=1e-6)
+
+
+def test_it_is_what_torch_fidelity_gives():
+    random = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(500, 32, generator=random).abs() * scale for scale in (1.0, 1.2))
+    statistics = [fid_features_to_statistics(each.double()) for each in (one, other)]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(gathered([one]), gathered([other])).value == pytest.approx(expected, rel=1e-10)
 
 
 def test_tensors_of_float32_lose_nothing_in_the_sums():

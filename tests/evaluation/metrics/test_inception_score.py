@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_fidelity.metric_isc import isc_features_to_metric
 
 from evaluation.metrics.inception_score import ClassPredictions
 
@@ -10,11 +11,8 @@ SURE = 1000.0
 """A logit so far above 0 that the other classes have no probability left."""
 
 
-def scored(logits, splits=1, batches=1):
-    predictions = ClassPredictions.empty(splits)
-    for batch in np.array_split(logits, batches):
-        predictions = predictions.update(batch)
-    return predictions.score()
+def scored(logits, splits=1):
+    return ClassPredictions.empty(splits).update(logits).score()
 
 
 def test_sure_and_evenly_spread_classes_have_the_highest_score():
@@ -48,6 +46,16 @@ def test_the_splits_are_scored_apart():
     assert found.value == pytest.approx(np.mean(each), rel=1e-12)
     assert found.std == pytest.approx(np.std(each), rel=1e-9)
     assert scored(logits).std is None
+
+
+def test_it_is_what_torch_fidelity_gives():
+    """Its splits are runs of images, so that it is given every third, then the next ones."""
+    logits = 3 * torch.randn(300, 20, generator=torch.Generator().manual_seed(0))
+    runs = torch.cat([logits[split::3] for split in range(3)])
+    expected = isc_features_to_metric(runs, splits=3, shuffle=False)
+    found = scored(logits, splits=3)
+    assert found.value == pytest.approx(expected["inception_score_mean"], rel=1e-10)
+    assert found.std == pytest.approx(expected["inception_score_std"], rel=1e-6)
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(1, 4))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_fidelity.metric_kid import kernel_mmd
 
 from evaluation.metrics.kernel_distance import kernel_distance
 
@@ -34,6 +35,11 @@ def test_two_points_on_a_line_by_hand():
 def test_it_is_the_mean_over_all_pairs():
     one, other = drawn(0, 12), drawn(1, 12, shift=0.5)
     assert kernel_distance(one, other).value == pytest.approx(pair_by_pair(one, other), rel=1e-12)
+
+
+def test_it_is_what_torch_fidelity_gives_for_one_subset():
+    one, other = drawn(0, 50, features=16), drawn(1, 50, features=16, shift=0.2)
+    assert kernel_distance(one, other).value == pytest.approx(kernel_mmd(one, other), rel=1e-10)
 
 
 def test_subsets_of_two_sets_average_to_the_whole():
