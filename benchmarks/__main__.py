@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("planning", "orchestration", "throughput")
+BENCHMARKS = ("planning", "orchestration", "throughput", "streaming", "mig", "frechet")
 
 
 def main(names: list[str]) -> int:

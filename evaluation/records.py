@@ -73,6 +73,29 @@ class Point:
     probe_accuracy: float | None = None
     probe_chance: float | None = None
     probe_estimator: str | None = None
+    fid: float | None = None
+    kid: float | None = None
+    inception_score: float | None = None
+    inception_extractor: str | None = None
+    inception_preparation: str | None = None
+    inception_reference_split: str | None = None
+    inception_examples: int | None = None
+    inception_reference_examples: int | None = None
+    inception_features: int | None = None
+    inception_kernel_std: float | None = None
+    inception_score_std: float | None = None
+    frechet_classifier: float | None = None
+    kernel_classifier: float | None = None
+    score_classifier: float | None = None
+    classifier_extractor: str | None = None
+    classifier_preparation: str | None = None
+    classifier_reference_split: str | None = None
+    classifier_examples: int | None = None
+    classifier_reference_examples: int | None = None
+    classifier_features: int | None = None
+    classifier_kernel_std: float | None = None
+    classifier_score_std: float | None = None
+    classifier_test_accuracy: float | None = None
 
     @property
     def beta(self) -> float:
@@ -109,7 +132,9 @@ class Cost:
     is that of the attempt: done, failed, interrupted, or running while it lasts (what a later attempt finds so was
     killed, and becomes "killed").
     `flops` counts a multiply-add as two, forward and backward, as torch's counter sees them (elementwise work is
-    not seen); null where the phase does no counted work. `joules` is null where the device does not tell.
+    not seen); null where the phase does no counted work. `joules` is what the boards held have used, idle power
+    included; their counter moves every 20 to 100 ms, so a short phase's is rough. It is null where the device does not
+    tell: on a CPU, and where only a part of a GPU is held.
     """
 
     trial_id: str
@@ -125,6 +150,11 @@ class Cost:
     peak_memory_bytes: int | None
     started_at: float
     host: str
+
+    @property
+    def shared(self) -> bool:
+        """Whether a part of a device was held: its time is attributed by that part, whoever used the device."""
+        return not float(self.device_count).is_integer()
 
 
 Record = TypeVar("Record", Point, HistoryRow, Cost)

@@ -37,6 +37,7 @@ from workers.trial import (
     ANNEALINGS,
     DECODER_GATES,
     ENCODER_GATES,
+    LEAST_QUALITY_EXAMPLES,
     LIKELIHOODS,
     METRICS,
     OBJECTIVES,
@@ -234,6 +235,14 @@ class EvaluationSection(Section):
         int, Field(ge=1, description="Draws an example for its importance-weighted likelihood.")
     ] = Evaluation.importance_samples
 
+    quality_examples: Annotated[
+        int,
+        Field(
+            ge=LEAST_QUALITY_EXAMPLES,
+            description="Images generated for fid and frechet_classifier, and the most real ones to compare with.",
+        ),
+    ] = Evaluation.quality_examples
+
     def for_method(self, method: Method) -> Evaluation:
         """Return what is measured on one trained model."""
         betas = method.trained_betas
@@ -249,6 +258,7 @@ class EvaluationSection(Section):
             pictures=self.pictures,
             limit=self.limit,
             importance_samples=self.importance_samples,
+            quality_examples=self.quality_examples,
         ).for_method(method)
 
 

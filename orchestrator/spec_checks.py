@@ -226,6 +226,15 @@ def _needs_labels(dataset: Dataset, _objective: Objective) -> str | None:
     return None if dataset.has_labels else "labels"
 
 
+def _needs_colours(dataset: Dataset, _objective: Objective) -> str | None:
+    fits = isinstance(dataset, ImageDataset) and dataset.shape[0] in (1, 3)
+    return None if fits else "grey images, or such in red, green and blue"
+
+
+def _needs_labelled_images(dataset: Dataset, _objective: Objective) -> str | None:
+    return None if isinstance(dataset, ImageDataset) and dataset.has_labels else "images with labels"
+
+
 def _needs_likelihood(_dataset: Dataset, objective: Objective) -> str | None:
     proper = objective.likelihood != "squared-error"
     return None if proper else "a likelihood, bernoulli or categorical (objective.likelihood is 'squared-error')"
@@ -234,6 +243,8 @@ def _needs_likelihood(_dataset: Dataset, objective: Objective) -> str | None:
 _NEEDS: Mapping[str, Callable[[Dataset, Objective], str | None]] = {
     "bits_per_dimension": _needs_for_bits,
     "dci": _needs_factors,
+    "fid": _needs_colours,
+    "frechet_classifier": _needs_labelled_images,
     "importance_weighted_nll": _needs_likelihood,
     "linear_probe": _needs_labels,
     "mig": _needs_factors,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import SweepError
 from orchestrator.forwarding import Forwarding
+from orchestrator.inception import check_weights
 from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
 from orchestrator.observations import estimate_trials
 from orchestrator.plan import SELECTION, launch_order
@@ -55,6 +56,7 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
     planned = resolve(spec, store)
     for dataset in {each.trial.dataset for each in _left(planned, read_ledger(store, planned.trials), options)}:
         dataset.check_present(options.data_root)
+    check_weights((each.evaluation for each in [*planned.trials, *planned.waiting]), options.data_root)
     store.check_writable()
     with sole_driver(store, spec.name):
         sweep = save_sweep(store, planned, time.time())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.inception import weights_below
 from workers.store import Store
 from workers.trial import Trial
 
@@ -77,6 +78,7 @@ def _context(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any
         evaluation=job.evaluation,
         resources=job.resources,
         along=job.along,
+        inception_weights=weights_below(Path(settings.data_root)),
         load_data=lambda dataset: _load(dataset, settings.data_root),
         should_stop=_StopPoll(Path(settings.stop_file)),
         report=_ThrottledReport(report),

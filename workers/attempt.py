@@ -18,6 +18,7 @@ from workers.measuring import Interrupted, measure
 from workers.metric_log import MetricLog
 from workers.outcome import Progress
 from workers.provenance import machine, plugins
+from workers.quality_columns import QUALITY_METRICS, QualityColumns
 from workers.showing import show
 from workers.store import Manifest
 from workers.training import TrainingState, load_trained_model, train
@@ -209,7 +210,18 @@ class Attempt:
             sweep=self.context.sweep,
             device=self.device,
             should_stop=self.context.should_stop,
+            quality=self._quality(data, evaluation),
         )
+
+    def _quality(self, data: ResidentData, evaluation: Evaluation) -> QualityColumns | None:
+        if not QUALITY_METRICS.keys() & set(evaluation.metrics):
+            return None
+        cache, weights = self.context.store.cache(), self.context.inception_weights
+        return QualityColumns(self.trial, data, evaluation, cache, weights, self.device, self._check_stop)
+
+    def _check_stop(self) -> None:
+        if self.context.should_stop():
+            raise Interrupted
 
     def _timestamp_ms(self) -> int:
         return int(self.context.now() * 1000)

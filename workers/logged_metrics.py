@@ -43,6 +43,10 @@ def point_metrics(point: Point) -> tuple[int, dict[str, float]]:
         "dci_completeness": point.dci_completeness,
         "dci_informativeness": point.dci_informativeness,
         "probe_accuracy": point.probe_accuracy,
+        "fid": point.fid,
+        "kid": point.kid,
+        "inception_score": point.inception_score,
+        "frechet_classifier": point.frechet_classifier,
     }
     step = round(1000 * math.log10(point.beta))
     return step, {f"{point.split}/{name}": value for name, value in measured.items() if value is not None}

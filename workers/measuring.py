@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from models.vae import VAE
     from workers.data.split import Split
+    from workers.quality_columns import QualityColumns
     from workers.trial import Evaluation, Method, Trial
 
 BATCH = 500
@@ -36,16 +38,20 @@ def measure(
     sweep: str,
     device: torch.device,
     should_stop: Callable[[], bool],
+    quality: QualityColumns | None = None,
 ) -> list[Point]:
     """Return the operating points of a trained model, one posterior sample an example, in float32.
 
-    Every β sees the same noise, so that differences between points are the model's. Raises Interrupted.
+    Every β sees the same noise, so that differences between points are the model's. `quality` measures generated
+    images, for an evaluation that asks for it. Raises Interrupted.
     """
     points = []
+    references = quality.references() if quality else []
     for beta in evaluation.betas:
         if should_stop():
             raise Interrupted
-        points.append(_point(trial, model, data, evaluation, beta, sweep=sweep, device=device))
+        point = _point(trial, model, data, evaluation, beta, sweep=sweep, device=device)
+        points.append(replace(point, **quality.at(model, beta, references)) if quality else point)
     return points
 
 
@@ -59,7 +65,7 @@ def _point(
         return condition_at(trial.method, beta, examples, device)
 
     setting = Setting(trial, model, data, evaluation, condition, noise)
-    measures = [MEASURES[name](setting) for name in evaluation.metrics]
+    measures = [MEASURES[name](setting) for name in evaluation.metrics if name in MEASURES]
     totals = RateDistortion.empty()
     model.eval()
     with torch.no_grad():

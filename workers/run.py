@@ -21,6 +21,7 @@ from workers.trial_files import FAILURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from workers.data.dataset import Dataset
     from workers.data.split import ResidentData
@@ -43,9 +44,9 @@ def _ignore(_: Progress) -> None:
 class Context:
     """What a trial needs from its surroundings; none of it is part of its identity.
 
-    `along` is what is measured during training. `load_data` may cache. `should_stop` is asked after every step; when it
-    turns true the trial checkpoints and returns. `report` hears of every step, and should look at few. `clock` measures
-    durations, `now` dates logs.
+    `along` is what is measured during training. `inception_weights` is the file of them. `load_data` may cache.
+    `should_stop` is asked after every step; when it turns true the trial checkpoints and returns. `report` hears of
+    every step, and should look at few. `clock` measures durations, `now` dates logs.
     """
 
     store: Store
@@ -54,6 +55,7 @@ class Context:
     resources: Resources
     load_data: Callable[[Dataset], ResidentData]
     along: Along | None = None
+    inception_weights: Path | None = None
     should_stop: Callable[[], bool] = _never
     report: Callable[[Progress], None] = _ignore
     checkpoint_seconds: float = 30.0

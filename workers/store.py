@@ -213,6 +213,10 @@ class Store:
             raise StoreError(f"{name!r} is not a sweep's name: letters, digits, '.', '_' and '-', at most 80")
         return Folder(self.root / "sweeps" / name)
 
+    def cache(self) -> Folder:
+        """Return the folder of what takes long to make and is no result: references and classifiers."""
+        return Folder(self.root / "cache")
+
     def sweep_names(self) -> list[str]:
         """Return the names of the sweeps that were submitted to this store."""
         return sorted(path.parent.name for path in self.root.glob("sweeps/*/spec.yaml"))

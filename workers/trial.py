@@ -35,6 +35,8 @@ METRICS = (
     "active_units",
     "bits_per_dimension",
     "dci",
+    "fid",
+    "frechet_classifier",
     "importance_weighted_nll",
     "linear_probe",
     "mig",
@@ -43,6 +45,8 @@ METRICS = (
     "perplexity",
     "psnr",
 )
+LEAST_QUALITY_EXAMPLES = 10
+"""One for each split of the Inception Score."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -217,7 +221,8 @@ class Evaluation:
 
     `betas` are the operating points; a β-VAE is measured at its own β whatever they are. `limit` is the number of
     examples of the `split` to measure on, the first ones; 0 takes all. `importance_samples` is how many draws each
-    example has for its importance-weighted likelihood.
+    example has for its importance-weighted likelihood. `quality_examples` is how many images are generated, and how
+    many real ones at most they are compared with, for FID and the like.
     """
 
     betas: tuple[float, ...]
@@ -227,6 +232,7 @@ class Evaluation:
     pictures: int = 10
     limit: int = 0
     importance_samples: int = 100
+    quality_examples: int = 10_000
 
     def __post_init__(self) -> None:
         _require(len(self.betas) > 0, "betas is empty; name at least one β to evaluate at")
@@ -239,6 +245,10 @@ class Evaluation:
         _require(0 <= self.pictures <= 64, f"pictures is {self.pictures}; it must be between 0 and 64")  # noqa: PLR2004 (stated in the message)
         _require(self.limit >= 0, f"limit is {self.limit}; it must be 0 (all) or more")
         _require(self.importance_samples >= 1, f"importance_samples is {self.importance_samples}; it must be 1 or more")
+        _require(
+            self.quality_examples >= LEAST_QUALITY_EXAMPLES,
+            f"quality_examples is {self.quality_examples}; it must be {LEAST_QUALITY_EXAMPLES} or more",
+        )
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         object.__setattr__(self, "metrics", tuple(sorted(set(self.metrics))))
 

@@ -7,6 +7,8 @@ import click
 from rich.table import Table
 
 from orchestrator.cli.options import console, data_option
+from orchestrator.inception import NAME as WEIGHTS
+from orchestrator.inception import fetch_weights, weights_below
 from workers.data import fetching
 from workers.data.registry import DATASETS
 
@@ -48,11 +50,18 @@ def list_datasets(data_root: Path) -> None:
 
 
 @command.command("fetch")
-@NAME
+@click.argument("name", type=click.Choice([*NAMED, WEIGHTS]))
 @data_option
 @click.option("--again", is_flag=True, help="Download it anew where it is here already, for instance damaged.")
 def fetch(name: str, data_root: Path, again: bool) -> None:
-    """Download a dataset into the data folder: all of it, or nothing where something fails."""
+    """Download a dataset, or the weights that fid needs, into the data folder: all of it, or nothing."""
+    if name == WEIGHTS:
+        if weights_below(data_root).is_file() and not again:
+            click.echo(f"{name} are in {data_root} already; --again downloads them anew")
+            return
+        fetch_weights(data_root)
+        click.echo(f"{name} are in {data_root}")
+        return
     dataset = DATASETS[name]()
     if dataset.locate(data_root) and fetching.is_here(dataset, data_root) and not again:
         click.echo(f"{name} is in {data_root} already; --again downloads it anew")

@@ -140,9 +140,9 @@ def test_identities_are_pinned():
     """These may change only where NUMERICS in workers/trial.py is raised: stored results answer to them."""
     multi_rate, plain, _ = plan(spec_from_text(SPEC, "spec")).trials
     assert multi_rate.trial_id == "fc0bbf07ea0193ab60014d1a4c4d2593e260e601eae5a82e7bf2f953d382ed17"
-    assert multi_rate.evaluation.eval_id == "86a07ea21e3bfe17"
+    assert multi_rate.evaluation.eval_id == "8af271b63735ffb2"
     assert plain.trial_id == "3ed7464cf15aa3af08ffa2a1062903d06fdb994cb4066072e45cbcbb122b5391"
-    assert plain.evaluation.eval_id == "b0ce1d27906ce832"
+    assert plain.evaluation.eval_id == "9453735eca4a3863"
 
 
 def test_the_plan_is_in_the_order_of_the_spec():

@@ -14,6 +14,7 @@ from workers.data.digits import Digits
 from workers.data.sprites import Sprites
 from workers.measures import MEASURES
 from workers.measuring import measure
+from workers.quality_columns import QUALITY_METRICS
 from workers.run import run_trial
 from workers.trial import METRICS, BetaVAE, Evaluation, Objective, Training, Trial
 
@@ -59,7 +60,7 @@ def point_of(collapsed, metrics, importance_samples=100):
 
 
 def test_names_are_those_that_specs_may_use():
-    assert tuple(sorted(MEASURES)) == METRICS
+    assert tuple(sorted([*MEASURES, *QUALITY_METRICS])) == METRICS
 
 
 def test_a_perfect_code_is_disentangled_and_a_collapsed_one_is_not():
@@ -107,3 +108,34 @@ def test_metrics_of_a_trained_model_are_in_its_points(make_trial, make_context):
         assert sum(variance > point.active_units_delta for variance in point.unit_variances) == point.active_units
         assert point.mig is None
     assert isinstance(trial.dataset, Digits)
+
+
+def test_generated_images_are_compared_by_the_datasets_classifier(make_trial, make_context):
+    """With what it can only be compared at: the network, N, its accuracy; under its own name and never as FID."""
+    trial = make_trial(epochs=2)
+    evaluation = Evaluation((0.1, 1.0), metrics=("frechet_classifier",), quality_examples=200)
+    context = make_context(trial, evaluation=evaluation)
+    outcome = run_trial(trial, context)
+    assert outcome.state == "done", outcome.message
+    folder = context.store.trial(trial.trial_id)
+    name = f"points/{context.evaluation.eval_id}.parquet"
+    for point in from_parquet(Point, folder.read(name), name):
+        assert point.frechet_classifier > 0
+        assert point.kernel_classifier is not None
+        assert 1 <= point.score_classifier <= 10
+        assert (point.classifier_examples, point.classifier_reference_examples) == (200, 200)
+        assert point.classifier_reference_split == "test"
+        assert point.classifier_extractor.startswith("classifier")
+        assert 0.3 < point.classifier_test_accuracy <= 1
+        assert (point.fid, point.inception_extractor) == (None, None)
+
+
+def test_fid_without_weights_is_a_failure_that_says_what_to_do(make_trial, make_context):
+    """The trained model stays; nothing is downloaded unasked."""
+    trial = make_trial(epochs=1)
+    missing = Path("nowhere/weights.pth")
+    evaluation = Evaluation((1.0,), metrics=("fid",), quality_examples=20)
+    outcome = run_trial(trial, make_context(trial, evaluation=evaluation, inception_weights=missing))
+    assert outcome.state == "failed"
+    assert "nowhere/weights.pth" in outcome.message
+    assert "frechet_classifier" in outcome.message
