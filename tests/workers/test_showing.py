@@ -79,7 +79,8 @@ def test_a_unit_is_moved_and_the_others_stay_at_the_posterior_mean():
     arrays = shown(model_of(), data)
     means = data.pixels[0].flatten().double().numpy() / 255 * SCALES.numpy()
     assert arrays["traversals"].shape == (1, 6, 7, 1, 2, 4)
-    np.testing.assert_allclose(arrays["traversal_values"], VALUES, atol=1e-6)
+    np.testing.assert_allclose(arrays["traversal_values"], VALUES, atol=1e-12)
+    assert arrays["traversal_values"][3] == 0
     for rank, unit in enumerate(RANKED):
         for place, value in enumerate(VALUES):
             expected = means.copy()
