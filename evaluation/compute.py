@@ -1,12 +1,14 @@
 """What trials cost, and how many times cheaper one run is than a sweep.
 
 A device-second is one second of one device: seconds × the device count of the cost row. Device-seconds of
-different device kinds are different things; nothing here adds or divides them.
+different device kinds are different things: they are shown apart, and added or divided only once they are converted by
+the speeds that a calibration measured on each kind, in what is marked so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ COMPARED_PHASES = ("train", "evaluate")
 """What the comparison of methods counts: work that grows with what is trained and measured. Set-up (data, compile)
 falls on whichever trial a worker process runs first, and checkpoints on how often the user wants them; MLPerf leaves
 initialisation out too. All phases stand in the compute table."""
+
+UNCALIBRATED: Mapping[str, float] = MappingProxyType({})
+"""No speeds: nothing is converted."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Spent:
 
     `useful` is what the finished result needed. The rest went to attempts that failed, were killed or were
     interrupted, without the training that a later attempt took over from them, and to trials that are not
-    finished. `flops` is None where none of the work was counted.
+    finished. `flops` is None where none of the work was counted; `joules` is None where any of them are unknown.
     """
 
     phase: str
@@ -50,14 +55,16 @@ class Spent:
     seconds: float
     device_seconds: float
     flops: float | None
+    joules: float | None
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio, or None and the reason why there is none."""
+    """A ratio, or None and the reason why there is none; `remark` says how times were converted, if they were."""
 
     value: float | None
     reason: str = ""
+    remark: str = ""
 
 
 def spent(run: Run) -> tuple[Spent, ...]:
@@ -93,19 +100,35 @@ def device_seconds(pieces: Iterable[Spent], *, useful: bool) -> dict[str, float]
     return seconds
 
 
-def times_cheaper(single: Sequence[Run], sweep: Sequence[Run]) -> Ratio:
+def convert(pieces: Iterable[Spent], speeds: Mapping[str, float], to: str) -> tuple[Spent, ...]:
+    """Return what was spent as times on the device kind `to`: a second of kind A is speed_A / speed_to seconds there.
+
+    `speeds` are of one workload, in anything per device-second; another workload may have other ratios. FLOPs are the
+    same wherever they are done. What joules they would have taken there nobody knows. What is of the kind `to` already
+    stays as it is. Raises ValueError where a speed is lacking.
+    """
+    return tuple(piece if piece.device_kind == to else _converted(piece, speeds, to) for piece in pieces)
+
+
+def times_cheaper(single: Sequence[Run], sweep: Sequence[Run], *, speeds: Mapping[str, float] = UNCALIBRATED) -> Ratio:
     """Return the useful device-seconds of `sweep` over those of `single`, in the compared phases.
 
-    For the two sides of one seed: the β-VAEs of the sweep and the MR-VAE run that may replace them.
+    For the two sides of one seed: the β-VAEs of the sweep and the MR-VAE run that may replace them. Where they ran on
+    several kinds of device, times are converted by the `speeds` of all of them, or there is no ratio.
     """
     reason = _unfinished("the single run", single) or _unfinished("the sweep", sweep)
     if reason:
         return Ratio(None, reason)
-    return _ratio(*(_device_seconds_of(runs) for runs in (sweep, single)))
+    return _ratio(_compared(sweep), _compared(single), speeds)
 
 
 def times_cheaper_with_choice(
-    single: Sequence[Run], sweep: Sequence[Run], single_tried: Sequence[Run], sweep_tried: Sequence[Run]
+    single: Sequence[Run],
+    sweep: Sequence[Run],
+    single_tried: Sequence[Run],
+    sweep_tried: Sequence[Run],
+    *,
+    speeds: Mapping[str, float] = UNCALIBRATED,
 ) -> Ratio:
     """Return the ratio of `times_cheaper` where each side also pays for the trials that chose its learning rate.
 
@@ -115,22 +138,57 @@ def times_cheaper_with_choice(
     reason = _unfinished("the single run", single) or _unfinished("the sweep", sweep)
     if reason:
         return Ratio(None, reason)
-    sides = [_device_seconds_of(runs) for runs in (sweep, single)]
-    for side, tried in zip(sides, (sweep_tried, single_tried), strict=True):
-        for useful in (True, False):
-            pieces = [piece for run in tried for piece in spent(run) if piece.phase in COMPARED_PHASES]
-            for kind, seconds in device_seconds(pieces, useful=useful).items():
-                side[kind] = side.get(kind, 0.0) + seconds
-    return _ratio(*sides)
+    numerator, denominator = (
+        _compared(runs) + _compared(tried, lost=True) for runs, tried in ((sweep, sweep_tried), (single, single_tried))
+    )
+    return _ratio(numerator, denominator, speeds)
 
 
-def _ratio(numerator: Mapping[str, float], denominator: Mapping[str, float]) -> Ratio:
-    kinds = sorted({*numerator, *denominator})
-    if len(kinds) > 1:
-        return Ratio(None, f"they ran on different kinds of device ({' and '.join(kinds)})")
-    if not all(sum(seconds.values()) > 0 for seconds in (numerator, denominator)):
-        return Ratio(None, "no device time is recorded")
-    return Ratio(sum(numerator.values()) / sum(denominator.values()))
+def _compared(runs: Sequence[Run], *, lost: bool = False) -> list[Spent]:
+    """Return what was spent in the compared phases to some use, or whatever came of it."""
+    pieces = (piece for run in runs for piece in spent(run))
+    return [piece for piece in pieces if piece.phase in COMPARED_PHASES and (piece.useful or lost)]
+
+
+def _ratio(numerator: Sequence[Spent], denominator: Sequence[Spent], speeds: Mapping[str, float]) -> Ratio:
+    kinds = sorted({piece.device_kind for piece in (*numerator, *denominator)})
+    if len(kinds) < 2:  # noqa: PLR2004 (one kind, or nothing)
+        return _quotient(numerator, denominator)
+    lacking = [kind for kind in kinds if kind not in speeds]
+    if lacking:
+        return Ratio(
+            None,
+            f"they ran on different kinds of device ({' and '.join(kinds)}), and converting their times takes "
+            f"“mrvae-orch doctor --calibrate” with this store on {' and '.join(lacking)}",
+        )
+    # Any kind gives the same ratio; to the slowest, the factors that the remark states are above 1.
+    to = min(kinds, key=speeds.__getitem__)
+    converted = _quotient(convert(numerator, speeds, to), convert(denominator, speeds, to))
+    return converted if converted.value is None else replace(converted, remark=_remark(kinds, speeds, to))
+
+
+def _quotient(numerator: Sequence[Spent], denominator: Sequence[Spent]) -> Ratio:
+    above, below = (sum(piece.device_seconds for piece in side) for side in (numerator, denominator))
+    return Ratio(above / below) if above > 0 and below > 0 else Ratio(None, "no device time is recorded")
+
+
+def _remark(kinds: Sequence[str], speeds: Mapping[str, float], to: str) -> str:
+    factors = " and ".join(f"1 s on {kind} as {speeds[kind] / speeds[to]:,.2f} s" for kind in kinds if kind != to)
+    return f"converted by calibration: {factors} on {to}"
+
+
+def _converted(piece: Spent, speeds: Mapping[str, float], to: str) -> Spent:
+    lacking = [kind for kind in (piece.device_kind, to) if kind not in speeds]
+    if lacking:
+        raise ValueError(f"no speed is known of {' and '.join(lacking)}; run “mrvae-orch doctor --calibrate” there")
+    factor = speeds[piece.device_kind] / speeds[to]
+    return replace(
+        piece,
+        device_kind=to,
+        seconds=piece.seconds * factor,
+        device_seconds=piece.device_seconds * factor,
+        joules=None,
+    )
 
 
 def _unfinished(name: str, runs: Sequence[Run]) -> str:
@@ -138,11 +196,6 @@ def _unfinished(name: str, runs: Sequence[Run]) -> str:
         return f"{name} has no trial"
     count = sum(not run.finished for run in runs)
     return f"{count} of {len(runs)} trials of {name} {'is' if count == 1 else 'are'} not finished" if count else ""
-
-
-def _device_seconds_of(runs: Sequence[Run]) -> dict[str, float]:
-    pieces = (piece for run in runs for piece in spent(run))
-    return device_seconds((piece for piece in pieces if piece.phase in COMPARED_PHASES), useful=True)
 
 
 def _useful_share(run: Run, cost: Cost, share_taken_over: float) -> float:
@@ -166,8 +219,8 @@ def _share_taken_over(run: Run) -> float:
 
 def _part(cost: Cost, share: float, *, useful: bool) -> Spent:
     seconds = share * cost.seconds
-    flops = None if cost.flops is None else share * cost.flops
-    return Spent(cost.phase, cost.device_kind, useful, seconds, seconds * cost.device_count, flops)
+    flops, joules = (None if whole is None else share * whole for whole in (cost.flops, cost.joules))
+    return Spent(cost.phase, cost.device_kind, useful, seconds, seconds * cost.device_count, flops, joules)
 
 
 def _add(one: Spent, other: Spent) -> Spent:
@@ -177,4 +230,5 @@ def _add(one: Spent, other: Spent) -> Spent:
         seconds=one.seconds + other.seconds,
         device_seconds=one.device_seconds + other.device_seconds,
         flops=sum(counted) if counted else None,
+        joules=None if one.joules is None or other.joules is None else one.joules + other.joules,
     )

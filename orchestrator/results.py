@@ -7,17 +7,19 @@ import json
 from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from evaluation.records import HistoryRow, Point, RecordError, from_parquet
-from evaluation.report.contents import Pictures, RateChoice, Scaled, Stage, SweepRecord, Texts, TrialRecord
+from evaluation.report.contents import Pictures, RateChoice, Scaled, Stage, SweepRecord, Texts, Traversals, TrialRecord
 from orchestrator.flat import flatten
 from orchestrator.ledger import DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus
 from orchestrator.plan import SELECTION, SWEEP
 from orchestrator.scales import changes_of, shown
 from orchestrator.selection import mean_loss
 from orchestrator.spec_file import spec_yaml
+from workers.calibration import speeds_for
 from workers.costs import read_costs
 from workers.trial_files import ALONG
 
@@ -55,6 +57,9 @@ def gather(
         tuple(records[planned.trial_id] for planned in sweep.plan.trials if planned.stage == stage)
         for stage in (SWEEP, SELECTION)
     )
+    costs = [cost for record in records.values() for cost in record.costs]
+    speeds, remarks = speeds_for(store, costs)
+    notes += [*_shared(costs), *remarks]
     spec = sweep.plan.spec
     commits = Counter((trial.provenance or {}).get("commit", "") for trial in trials if trial.done)
     return SweepRecord(
@@ -71,7 +76,18 @@ def gather(
         waiting=len(sweep.plan.waiting),
         scaled=_scaled(spec),
         notes=tuple(notes),
+        speeds=speeds,
     )
+
+
+def _shared(costs: Sequence[Cost]) -> list[str]:
+    trials = len({cost.trial_id for cost in costs if cost.shared})
+    if not trials:
+        return []
+    return [
+        f"{trials} trial{'s' if trials > 1 else ''} held a part of a GPU: times on shared devices are attributed by "
+        "the share held (resources.gpus), not measured, and their energy is unknown."
+    ]
 
 
 def _scaled(spec: SweepSpec) -> Scaled | None:
@@ -175,10 +191,24 @@ def _pictures(folder: TrialFolder, planned: PlannedTrial, notes: list[str]) -> P
     try:
         with np.load(io.BytesIO(folder.read(name) or b""), allow_pickle=False) as arrays:
             betas = tuple(float(beta) for beta in arrays["betas"])
-            return Pictures(betas, arrays["originals"], arrays["reconstructions"], arrays["samples"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+            originals, reconstructions, samples = (arrays[kind] for kind in ("originals", "reconstructions", "samples"))
+            return Pictures(betas, originals, reconstructions, samples, _traversals(arrays))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         notes.append(f"{folder.path / name}: pictures cannot be read ({error})")
         return None
+
+
+def _traversals(arrays: Mapping[str, Any]) -> Traversals | None:
+    # Earlier versions made none, and there are none of several latent layers.
+    if "traversals" not in arrays:
+        return None
+    return Traversals(
+        betas=tuple(arrays["traversal_betas"].tolist()),
+        units=arrays["traversed_units"],
+        variances=arrays["traversed_variances"],
+        values=tuple(arrays["traversal_values"].tolist()),
+        images=arrays["traversals"],
+    )
 
 
 def _texts(folder: TrialFolder, planned: PlannedTrial, notes: list[str]) -> Texts | None:

@@ -1,4 +1,4 @@
-"""What every attempt at a trial costs, by phase: seconds, images, FLOPs, peak memory.
+"""What every attempt at a trial costs, by phase: seconds, images, FLOPs, joules, peak memory.
 
 Rows are written while the attempt lasts, so that an attempt that is killed has its cost recorded too, up to
 the last write.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import socket
 import warnings
 from collections import defaultdict
@@ -21,6 +22,7 @@ from evaluation.records import Cost
 from models.vae import TextVAE
 from workers.costs import read_costs, write_costs
 from workers.devices import device_kind, peak_memory_bytes, reset_peak_memory, synchronise
+from workers.energy import energy_counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class Accountant:
-    """The clock and the ledger of one attempt. Phases may nest: the inner one's time is not the outer one's."""
+    """The clock and the ledger of one attempt. Phases may nest: the inner one's time is not the outer one's.
+
+    `joules` reads the energy used so far, NaN where it is unknown; by default that of the GPUs that the attempt holds.
+    """
 
     def __init__(
         self,
@@ -41,19 +46,23 @@ class Accountant:
         *,
         clock: Callable[[], float],
         now: Callable[[], float],
+        joules: Callable[[], float] | None = None,
     ) -> None:
         self._folder = folder
         self._device = device
         self._device_kind = device_kind(device)
         self._device_count = device_count
         self._clock = clock
+        self._read_joules = joules or energy_counter(device, device_count)
         self._host = socket.gethostname()
         self._seconds: dict[str, float] = defaultdict(float)
+        self._joules: dict[str, float] = defaultdict(float)
         self._images: dict[str, int] = defaultdict(int)
         self._flops: dict[str, float] = {}
         self._phases: list[str] = []
         self._started_at = now()
         self._marked_at = clock()
+        self._marked_joules = self._read_joules()
         self._earlier = read_costs(folder)
         self._earlier = [replace(row, outcome="killed") if row.outcome == "running" else row for row in self._earlier]
         self.attempt = 1 + max((row.attempt for row in self._earlier), default=0)
@@ -105,7 +114,7 @@ class Accountant:
             device_count=self._device_count,
             images=self._images.get(phase, 0),
             flops=self._flops.get(phase),
-            joules=None,
+            joules=self._known_joules(phase),
             peak_memory_bytes=peak_memory_bytes(self._device),
             started_at=self._started_at,
             host=self._host,
@@ -114,10 +123,21 @@ class Accountant:
     def _mark(self) -> None:
         if self._phases:
             synchronise(self._device)
-        now = self._clock()
+        now, joules = self._clock(), self._read_joules()
         if self._phases:
             self._seconds[self._phases[-1]] += now - self._marked_at
-        self._marked_at = now
+            # A sum with a NaN stays one: what is known in part is not known.
+            self._joules[self._phases[-1]] += _growth(self._marked_joules, joules)
+        self._marked_at, self._marked_joules = now, joules
+
+    def _known_joules(self, phase: str) -> float | None:
+        joules = self._joules.get(phase, math.nan)
+        return None if math.isnan(joules) else joules
+
+
+def _growth(before: float, after: float) -> float:
+    """Return by how much a counter has grown; NaN where it was set back, as a reload of the driver does."""
+    return after - before if after >= before else math.nan
 
 
 def forward_flops_per_image(model: VAE, shape: Shape) -> float:

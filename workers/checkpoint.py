@@ -22,6 +22,10 @@ KEPT = 2
 _STEP_FILES = "checkpoint/step-*.safetensors"
 
 
+RECORD = "checkpoint"
+"""The one entry of a checkpoint file's metadata."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Tensors by name, and what else is needed to go on (plain JSON values)."""
@@ -32,17 +36,18 @@ class Checkpoint:
     def to_bytes(self) -> bytes:
         """Return a safetensors file whose metadata holds the progress and a hash of the tensors."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        metadata = {"progress": json.dumps(self.progress), "tensors_sha256": _tensors_hash(tensors)}
-        return safetensors.torch.save(tensors, metadata)
+        record = {"progress": self.progress, "tensors_sha256": _tensors_hash(tensors)}
+        # One entry, because safetensors writes several in any order: equal checkpoints are then equal bytes.
+        return safetensors.torch.save(tensors, {RECORD: json.dumps(record)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Checkpoint:
         """Return the checkpoint of a file. Raises ValueError where the bytes are damaged."""
         try:
             tensors = safetensors.torch.load(content)
-            metadata = _metadata(content)
-            intact = metadata["tensors_sha256"] == _tensors_hash(tensors)
-            progress = json.loads(metadata["progress"])
+            record = json.loads(_metadata(content)[RECORD])
+            intact = record["tensors_sha256"] == _tensors_hash(tensors)
+            progress = record["progress"]
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a whole checkpoint ({error})") from error
         if not intact:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,11 +19,48 @@ Method = Literal["mr-vae", "beta-vae"]
 
 
 @dataclass(frozen=True, eq=False)
+class Traversals:
+    """One test image of one trained model at K values of β, with one latent unit at a time moved over V values.
+
+    `images` (K, U, V, C, H, W) are uint8 with C 1 or 3. `units` (K, U) are numbered from 0, those first whose posterior
+    mean varies most, and `variances` (K, U) are of it. `values` are in standard deviations of the prior. All trials of
+    a sweep show the same test image and the same values.
+
+    Raises:
+        ValueError: an array has another type or shape.
+    """
+
+    betas: tuple[float, ...]
+    units: NDArray[np.integer[Any]]
+    variances: NDArray[np.floating[Any]]
+    values: tuple[float, ...]
+    images: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        shape = self.images.shape
+        if len(shape) != 6 or 0 in shape or shape[3] not in (1, 3):  # noqa: PLR2004 (the shapes stated above)
+            raise ValueError(
+                f"traversals have the shape {shape}; they must be (β, units, values, 1 or 3, height, width), none 0"
+            )
+        if self.images.dtype != np.uint8:
+            raise ValueError(f"traversals are {self.images.dtype}; they must be uint8")
+        if shape[0] != len(self.betas) or shape[2] != len(self.values):
+            raise ValueError(
+                f"traversals have the shape {shape}; there are {len(self.betas)} β, {len(self.values)} values"
+            )
+        for name in ("units", "variances"):
+            found, expected = getattr(self, name).shape, shape[:2]
+            if found != expected:
+                raise ValueError(f"{name} of traversals have the shape {found}; they must have {expected}")
+
+
+@dataclass(frozen=True, eq=False)
 class Pictures:
     """Images of one trained model at K values of β: n test images, their reconstructions, and n samples.
 
     All uint8, (n, C, H, W) and (K, n, C, H, W) with C 1 or 3. All trials of a sweep show the same test
-    images, and samples come from the same latents, or they cannot be compared side by side.
+    images, and samples come from the same latents, or they cannot be compared side by side. `traversals` is None
+    where none were made: for several latent layers, and by earlier versions.
 
     Raises:
         ValueError: an array has another type or shape.
@@ -33,6 +70,7 @@ class Pictures:
     originals: NDArray[np.uint8]
     reconstructions: NDArray[np.uint8]
     samples: NDArray[np.uint8]
+    traversals: Traversals | None = None
 
     def __post_init__(self) -> None:
         shape = self.originals.shape
@@ -152,6 +190,7 @@ class SweepRecord:
 
     `tried` are trials that only served to choose learning rates, by `choices`; `waiting` counts trials of the sweep
     that no learning rate is chosen for yet, and so are not among `trials`. `scaled` is None where the spec ran in full.
+    `speeds` are those of calibrated device kinds, to convert times by where the trials ran on several.
     """
 
     name: str
@@ -167,3 +206,4 @@ class SweepRecord:
     waiting: int = 0
     scaled: Scaled | None = None
     notes: tuple[str, ...] = ()
+    speeds: Mapping[str, float] = field(default_factory=dict)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import shutil
 import sys
+import time
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -30,17 +32,46 @@ Finding = tuple[bool | None, str]
 @store_option
 @data_option
 @tracking_option
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Measure this device's speed into the store, so that reports can convert times of several kinds; half a "
+    "minute, in which nothing else should run.",
+)
+@click.option(
+    "--gpus",
+    type=click.IntRange(0, 1),
+    help="With --calibrate: 1 for the first visible GPU, 0 for the CPU.  [default: 1 where there is one]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="With --calibrate: CPU threads, as training.threads of the trials.  [default: 1]",
+)
 @click.pass_context
-def command(context: click.Context, store: Store, data_root: Path, tracking_uri: str | None) -> None:
+def command(
+    context: click.Context,
+    store: Store,
+    data_root: Path,
+    tracking_uri: str | None,
+    calibrate: bool,
+    gpus: int | None,
+    threads: int | None,
+) -> None:
     """Check versions, devices, plug-ins, datasets, the store and MLflow. Exit code 1 if something is wrong.
 
     \b
     mrvae-orch doctor --store /mnt/runs --tracking-uri http://mlflow.lab:5000
+    mrvae-orch doctor --store /mnt/runs --calibrate
     """
+    if not calibrate and (gpus is not None or threads is not None):
+        raise click.UsageError("--gpus and --threads are of a calibration; add --calibrate")
     marks = {True: ("ok   ", "green"), False: ("wrong", "red"), None: ("     ", "")}
     out = console()
     all_well = True
-    for well, text in _findings(store, data_root, tracking_uri):
+    findings = _findings(store, data_root, tracking_uri)
+    measured = _calibrate(store, gpus, threads or 1) if calibrate else ()
+    for well, text in itertools.chain(findings, measured, _calibrations(store)):
         out.print(Text.assemble(marks[well], " ", text), soft_wrap=True)
         all_well = all_well and well is not False
     context.exit(0 if all_well else 1)
@@ -116,3 +147,38 @@ def _tracking(store: Store, tracking_uri: str | None) -> Finding:
     except TrackingUnavailable as error:
         return False, str(error)
     return True, f"MLflow at {redact(tracking_uri)}: {version}"
+
+
+def _calibrate(store: Store, gpus: int | None, threads: int) -> Iterator[Finding]:
+    import torch
+
+    from workers.calibration import calibrate, write_calibration
+    from workers.store import StoreError
+    from workers.training import TrialFailed
+
+    if gpus is None:
+        gpus = int(torch.cuda.is_available())
+    if gpus > torch.cuda.device_count():
+        yield False, "not calibrated: torch sees no GPU; check the driver, or calibrate the CPU with --gpus 0"
+        return
+    yield None, f"calibrating {'the GPU' if gpus else 'the CPU'}, about half a minute"
+    try:
+        # Before the measurement, which would be lost.
+        store.check_writable()
+        found = calibrate(float(gpus), threads, clock=time.perf_counter, now=time.time)
+        path = write_calibration(store, found)
+    except (StoreError, TrialFailed, torch.OutOfMemoryError) as error:
+        yield False, f"not calibrated: {error}"
+        return
+    yield True, f"calibrated, in {path}"
+
+
+def _calibrations(store: Store) -> Iterator[Finding]:
+    from workers.calibration import read_calibrations
+
+    found, wrong = read_calibrations(store)
+    for calibration in found:
+        on = time.strftime("%Y-%m-%d", time.localtime(calibration.measured_at))
+        yield None if calibration.disturbed else True, f"{calibration}, {on}"
+    for reason in wrong:
+        yield False, reason

@@ -1,8 +1,18 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.compute import Run, device_seconds, spent, times_cheaper, total
+from evaluation.compute import (
+    Run,
+    convert,
+    device_seconds,
+    spent,
+    times_cheaper,
+    times_cheaper_with_choice,
+    total,
+)
 from evaluation.records import Cost
 
 
@@ -117,8 +127,121 @@ def test_a_missing_side_gives_a_reason(build):
 
 def test_other_device_kinds_give_a_reason(build):
     ratio = times_cheaper([finished(build.cost(1.0, device="H200"))], [finished(build.cost(1.0))])
-    assert (ratio.value, ratio.reason) == (None, "they ran on different kinds of device (H200 and cpu)")
+    assert (ratio.value, ratio.reason) == (
+        None,
+        "they ran on different kinds of device (H200 and cpu), and converting their times takes “mrvae-orch doctor "
+        "--calibrate” with this store on H200 and cpu",
+    )
+
+
+def test_a_kind_without_a_calibration_is_named(build):
+    ratio = times_cheaper(
+        [finished(build.cost(1.0, device="H200"))], [finished(build.cost(1.0))], speeds={"H200": 9.0, "other": 1.0}
+    )
+    assert ratio.value is None
+    assert ratio.reason.endswith("with this store on cpu")
+
+
+def test_calibrated_kinds_give_a_converted_ratio(build):
+    """10 s of a device that is 300 times as fast are 3000 s; the ratio says that it is converted and by what."""
+    single = [finished(build.cost(1.0, device="H200"), build.cost(30.0, phase="evaluate"))]
+    sweep = [finished(build.cost(10.0, device="H200")), finished(build.cost(300.0, devices=2.0))]
+    ratio = times_cheaper(single, sweep, speeds={"H200": 60_000.0, "cpu": 200.0})
+    assert ratio.value == pytest.approx(3600 / 330)
+    assert ratio.remark == "converted by calibration: 1 s on H200 as 300.00 s on cpu"
+
+
+def test_one_kind_is_never_converted(build):
+    ratio = times_cheaper([finished(build.cost(1.0))], [finished(build.cost(3.0))], speeds={"cpu": 7.0})
+    assert (ratio.value, ratio.remark) == (3.0, "")
+
+
+def test_what_is_lost_on_another_kind_needs_no_conversion(build):
+    """A failed attempt elsewhere counts for neither side."""
+    sweep = [finished(build.cost(50.0, device="H200", outcome="failed"), build.cost(6.0, attempt=2), images=0)]
+    assert times_cheaper([finished(build.cost(2.0))], sweep).value == 3.0
+
+
+def test_the_choice_of_learning_rates_is_converted_too(build):
+    """What was tried counts whether it came to anything or not: 40 + 10 against 5 + 2 · 10 seconds of a CPU."""
+    single, sweep = [finished(build.cost(5.0))], [finished(build.cost(40.0))]
+    tried = [Run("t", False, (build.cost(2.0, device="H200", outcome="failed"),))]
+    ratio = times_cheaper_with_choice(
+        single, sweep, tried, [finished(build.cost(10.0))], speeds={"cpu": 1.0, "H200": 10.0}
+    )
+    assert ratio.value == pytest.approx(2.0)
+    assert ratio.remark == "converted by calibration: 1 s on H200 as 10.00 s on cpu"
+    assert times_cheaper_with_choice(single, sweep, tried, tried).reason.endswith("on H200 and cpu")
 
 
 def test_no_time_gives_a_reason(build):
     assert times_cheaper([finished()], [finished(build.cost(1.0))]).reason == "no device time is recorded"
+
+
+def test_conversion_changes_times_and_not_flops(build):
+    """Nobody knows what joules another device would have taken."""
+    run = finished(replace(build.cost(10.0, device="H200", devices=4.0, flops=8.0), joules=5.0))
+    (piece,) = convert(spent(run), {"H200": 6.0, "cpu": 2.0}, "cpu")
+    assert (piece.device_kind, piece.seconds, piece.device_seconds) == ("cpu", 30.0, 120.0)
+    assert (piece.flops, piece.joules) == (8.0, None)
+
+
+def test_a_conversion_without_a_speed_is_refused(build):
+    with pytest.raises(ValueError, match="no speed is known of cpu; run “mrvae-orch doctor --calibrate” there"):
+        convert(spent(finished(build.cost(1.0, device="H200"))), {"H200": 6.0}, "cpu")
+
+
+KINDS = ("A", "B", "C")
+SPEEDS = st.fixed_dictionaries({kind: st.floats(1e-3, 1e6) for kind in KINDS})
+SIDE = st.lists(st.tuples(st.floats(0.01, 1e5), st.sampled_from(KINDS)), min_size=1, max_size=5)
+
+
+def runs(side):
+    return [finished(replace(row(seconds, 0, "done"), device_kind=kind)) for seconds, kind in side]
+
+
+def seconds_on(side, speeds, to):
+    pieces = convert([piece for run in runs(side) for piece in spent(run)], speeds, to)
+    assert {piece.device_kind for piece in pieces} == {to}
+    return device_seconds(pieces, useful=True)[to]
+
+
+@given(SIDE, SPEEDS, st.sampled_from(KINDS))
+def test_converting_to_the_same_kind_changes_nothing(side, speeds, to):
+    pieces = [piece for run in runs(side) for piece in spent(run) if piece.device_kind == to]
+    assert convert(pieces, speeds, to) == convert(pieces, {}, to) == tuple(pieces)
+
+
+@given(SIDE, SIDE, SPEEDS)
+def test_the_ratio_is_the_same_whatever_kind_is_converted_to(single, sweep, speeds):
+    expected = seconds_on(sweep, speeds, "A") / seconds_on(single, speeds, "A")
+    for to in KINDS:
+        assert seconds_on(sweep, speeds, to) / seconds_on(single, speeds, to) == pytest.approx(expected, rel=1e-9)
+    if len({kind for _, kind in single + sweep}) > 1:
+        assert times_cheaper(runs(single), runs(sweep), speeds=speeds).value == pytest.approx(expected, rel=1e-9)
+
+
+@given(SIDE, SIDE, SPEEDS, st.floats(1e-3, 1e3))
+def test_the_unit_of_speeds_does_not_matter(single, sweep, speeds, factor):
+    scaled = {kind: factor * speed for kind, speed in speeds.items()}
+    one, other = (times_cheaper(runs(single), runs(sweep), speeds=given) for given in (speeds, scaled))
+    assert one.value == pytest.approx(other.value, rel=1e-9)
+
+
+def test_joules_are_shared_as_the_training_is(build):
+    """Of 900 images before the kill, 800 were taken over."""
+    killed = replace(build.cost(9.0, outcome="killed", images=900), joules=90.0)
+    run = finished(killed, replace(build.cost(2.0, attempt=2, images=200), joules=20.0), images=1000)
+    joules = {piece.useful: piece.joules for piece in spent(run)}
+    assert joules == {True: pytest.approx(100.0), False: pytest.approx(10.0)}
+
+
+def test_joules_that_are_known_in_part_are_unknown(build):
+    costs = (replace(build.cost(1.0), joules=5.0), build.cost(1.0))
+    (piece,) = spent(finished(*costs))
+    assert piece.joules is None
+
+
+def test_a_part_of_a_device_is_shared(build):
+    assert build.cost(1.0, devices=0.5).shared
+    assert not build.cost(1.0, devices=4.0).shared

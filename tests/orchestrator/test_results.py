@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.architecture import Gating
 from models.registry import configure
 from orchestrator.results import _pictures
 from workers.data.resident import Images
@@ -23,8 +24,8 @@ def folder(tmp_path):
     """A trial's folder with the pictures of a small multi-rate network."""
     method = MultiRateVAE(0.01, 10.0)
     data = Images(torch.randint(256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte(), None)
-    model = configure("mlp", hidden=[16], latent_units=4).build((1, 8, 8), "bernoulli", method.gating)
-    folder = Store(tmp_path).trial("t")
+    model = configure("mlp", hidden=[16], latent_units=4).build((1, 8, 8), "bernoulli", Gating())
+    folder = Store(tmp_path).trial("0" * 64)
     folder.write(*show(SimpleNamespace(method=method), model, data, EVALUATION, torch.device("cpu")))
     return folder
 

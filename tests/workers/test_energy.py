@@ -1,0 +1,179 @@
+"""Energy by phase: what a library with NVML's names answers, and what an attempt makes of it."""
+
+import itertools
+import math
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from evaluation.records import Cost, from_parquet, to_parquet
+from workers.accounting import Accountant
+from workers.costs import read_costs
+from workers.energy import board_energy, energy_counter
+from workers.run import run_trial
+from workers.store import Store
+
+UUID = "9f1c2b3a-0000-1111-2222-333344445555"
+OTHER = "00000000-0000-1111-2222-333344445555"
+
+NVML = """
+#include <string.h>
+static unsigned long long used[2] = {5000000000000ull, 1000ull};
+static int started;
+int nvmlInit_v2(void) { started = 1; return INIT; }
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
+    if (!started) return 1;
+    if (!strcmp(uuid, "GPU-9f1c2b3a-0000-1111-2222-333344445555")) *device = &used[0];
+    else if (!strcmp(uuid, "GPU-00000000-0000-1111-2222-333344445555")) *device = &used[1];
+    else return 6;
+    return 0;
+}
+int ENERGY(void *device, unsigned long long *energy) {
+    if (device != &used[0] && device != &used[1]) return 2;
+    *energy = *(unsigned long long *)device += 250;
+    return READING;
+}
+"""
+
+
+@pytest.fixture
+def make_nvml(tmp_path):
+    """Compile a library with NVML's functions, each board of which uses 250 mJ from one reading to the next."""
+    if not (compiler := shutil.which("cc")):
+        pytest.skip("needs a C compiler (cc) to make a library with NVML's functions")
+
+    def make(*, init=0, reading=0, energy="nvmlDeviceGetTotalEnergyConsumption"):
+        source, library = tmp_path / "nvml.c", tmp_path / "libnvml.so"
+        source.write_text(NVML)
+        flags = [f"-DINIT={init}", f"-DREADING={reading}", f"-DENERGY={energy}"]
+        subprocess.run([compiler, "-shared", "-fPIC", *flags, "-o", library, source], check=True)
+        return str(library)
+
+    return make
+
+
+def test_energy_is_read_in_joules(make_nvml):
+    """The counter is 64 bits of millijoules: 5e12 of them do not fit in 32."""
+    joules = board_energy([UUID], make_nvml())
+    assert [joules(), joules()] == [pytest.approx(5e9 + 0.25, abs=1e-5), pytest.approx(5e9 + 0.5, abs=1e-5)]
+
+
+def test_the_energy_of_several_boards_is_added(make_nvml):
+    joules = board_energy([UUID, OTHER], make_nvml())
+    assert -joules() + joules() == pytest.approx(0.5, abs=1e-5)
+
+
+def test_a_board_that_nvml_does_not_know_has_no_energy(make_nvml):
+    """A part of a board (MIG) has a UUID of its own, which is that of no board."""
+    assert math.isnan(board_energy(["12345678-0000-1111-2222-333344445555"], make_nvml())())
+
+
+@pytest.mark.parametrize("defect", [{"init": 9}, {"reading": 3}, {"energy": "renamed"}])
+def test_a_broken_library_tells_nothing(make_nvml, defect):
+    """No driver, no such counter on this board, and a library too old to have the function."""
+    assert math.isnan(board_energy([UUID], make_nvml(**defect))())
+
+
+def test_a_file_that_is_no_library_tells_nothing(tmp_path):
+    (tmp_path / "libnvml.so").write_text("not a library")
+    assert math.isnan(board_energy([UUID], str(tmp_path / "libnvml.so"))())
+    assert math.isnan(board_energy([UUID], str(tmp_path / "missing.so"))())
+
+
+@pytest.mark.parametrize(("device", "count"), [("cpu", 1.0), ("cuda", 0.5), ("cuda", 4096.0)])
+def test_only_whole_gpus_that_are_seen_have_energy(device, count):
+    """A CPU, a part of a GPU, and GPUs of which this process sees fewer than the trial holds."""
+    assert math.isnan(energy_counter(torch.device(device), count)())
+
+
+@pytest.fixture
+def make_accountant(tmp_path):
+    """Return accountants whose counter shows these joules, one after the other, at one second a reading."""
+
+    def make(*readings, trial_id="0" * 64):
+        folder = Store(tmp_path / "runs").trial(trial_id)
+        seconds, joules = itertools.count(0.0), iter(readings)
+        return Accountant(
+            folder,
+            torch.device("cpu"),
+            1.0,
+            clock=lambda: next(seconds),
+            now=lambda: 0.0,
+            joules=lambda: next(joules),
+        )
+
+    return make
+
+
+def joules_of(accountant, outcome="done"):
+    return {row.phase: row.joules for row in accountant.rows(outcome)}
+
+
+def test_joules_are_those_of_the_phase_they_were_used_in(make_accountant):
+    """The inner phase's joules are not the outer one's, and what is used between phases is nobody's."""
+    # Read at the start, at each border of a phase, and when the rows are made.
+    accountant = make_accountant(100.0, 107.0, 110.0, 130.0, 134.0, 150.0)
+    with accountant.phase("train"), accountant.phase("checkpoint"):
+        pass
+    assert joules_of(accountant) == {"train": 3.0 + 4.0, "checkpoint": 20.0}
+
+
+def test_a_phase_whose_joules_are_known_in_part_has_none(make_accountant):
+    accountant = make_accountant(0.0, 1.0, math.nan, 5.0, 8.0, 9.0, 11.0, 11.0)
+    for phase in ("train", "train", "evaluate"):
+        with accountant.phase(phase):
+            pass
+    assert joules_of(accountant) == {"train": None, "evaluate": 2.0}
+
+
+def test_a_counter_that_was_set_back_tells_nothing(make_accountant):
+    """The driver counts from its last reload."""
+    accountant = make_accountant(0.0, 1000.0, 3.0, 3.0)
+    with accountant.phase("train"):
+        pass
+    assert joules_of(accountant) == {"train": None}
+
+
+def test_joules_of_earlier_attempts_are_kept(make_accountant):
+    first = make_accountant(0.0, 1.0, 5.0, 5.0)
+    with first.phase("train"):
+        pass
+    first.write("interrupted")
+    second = make_accountant(50.0, 50.0, 52.0, 52.0)
+    with second.phase("train"):
+        pass
+    assert [(row.attempt, row.joules) for row in second.rows("done")] == [(1, 4.0), (2, 2.0)]
+
+
+def test_joules_survive_the_file(make_accountant):
+    accountant = make_accountant(0.0, 1.0, 5.0, 5.0)
+    with accountant.phase("train"):
+        pass
+    rows = accountant.rows("done")
+    assert from_parquet(Cost, to_parquet(Cost, rows), "costs") == rows
+
+
+def test_a_trial_on_a_cpu_has_no_joules(make_trial, make_context):
+    trial = make_trial(epochs=1)
+    context = make_context(trial)
+    assert run_trial(trial, context).state == "done"
+    costs = read_costs(context.store.trial(trial.trial_id))
+    assert {cost.joules for cost in costs} == {None}
+    assert not any(cost.shared for cost in costs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+def test_a_gpu_uses_energy():
+    """On a board that NVML counts for; long enough for the counter to move."""
+    device = torch.device("cuda", 0)
+    joules = energy_counter(device, 1.0)
+    before = joules()
+    if math.isnan(before):
+        pytest.skip("NVML has no energy counter for this GPU")
+    x = torch.rand(4096, 4096, device=device)
+    for _ in range(2000):
+        x = torch.tanh(x @ x)
+    torch.cuda.synchronize()
+    assert joules() > before
