@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.report.formats import USUAL
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
 
+    from evaluation.report import text_tables
     from evaluation.report.contents import SweepRecord
     from orchestrator.ledger import TrialStatus
     from orchestrator.sweeps import Sweep
@@ -44,25 +46,56 @@ def write_sweep_report(
     ledger: Mapping[str, TrialStatus],
     console: Console,
     folder: Path | None = None,
+    formats: Sequence[str] = USUAL,
 ) -> None:
     """Write the report from what the store holds, and print its table, its headline and where it is.
 
     Raises UserError where the folder cannot be written.
     """
     # Imported here because plotly and NumPy take a while, and most commands write no report.
-    from evaluation.report.write import write_report
+    from evaluation.report.write import write_formats
     from orchestrator.results import gather
     from orchestrator.tracking_place import run_pages
 
     record = gather(store, sweep, ledger, run_pages(store, sweep.name))
-    try:
-        files = write_report(record, folder or report_folder(sweep))
-    except OSError as error:
-        raise UserError(
-            f"the report cannot be written to {folder or report_folder(sweep)}: {error.strerror}"
-        ) from error
+    place = folder or report_folder(sweep)
+    files = written(place, lambda: write_formats(record, place, formats))
     _print_findings(record, console)
-    console.print(f"Report: {files.html}", soft_wrap=True)
+    print_files(files, console, "Report")
+
+
+def written(place: Path, write: Callable[[], dict[str, tuple[Path, ...]]]) -> dict[str, tuple[Path, ...]]:
+    """Return what `write` has written below a place. Raises UserError where it cannot."""
+    try:
+        return write()
+    except OSError as error:
+        raise UserError(f"the report cannot be written to {place}: {error.strerror}") from error
+
+
+def print_files(files: Mapping[str, Sequence[Path]], console: Console, what: str) -> None:
+    """Print where a report is: its page, and what stands beside it only where it was asked for."""
+    for name, paths in files.items():
+        if name == "html":
+            console.print(f"{what}: {paths[0]}", soft_wrap=True)
+        elif not paths:
+            console.print(f"{what} as {name}: nothing to write, since no trial has finished", soft_wrap=True)
+        elif name not in USUAL or "html" not in files:
+            place = paths[0] if len(paths) == 1 else f"{len(paths)} files in {paths[0].parent}"
+            console.print(f"{what} as {name}: {place}", soft_wrap=True)
+
+
+def print_table(table: text_tables.Table, console: Console, columns: Collection[str] | None = None) -> None:
+    """Print a table of a report, or some of its columns, between empty lines."""
+    shown = [index for index, column in enumerate(table.columns) if columns is None or column in columns]
+    printed = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for index in shown:
+        column = table.columns[index]
+        printed.add_column(column, justify="left" if column in table.words else "right")
+    for row in table.rows:
+        printed.add_row(*(Text(row[index].text) for index in shown))
+    console.print()
+    console.print(printed)
+    console.print()
 
 
 def _print_findings(record: SweepRecord, console: Console) -> None:
@@ -70,15 +103,5 @@ def _print_findings(record: SweepRecord, console: Console) -> None:
     from evaluation.report.text_tables import methods_table
 
     summary = summarise(record)
-    methods = methods_table(summary.series)
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    shown = [index for index, column in enumerate(methods.columns) if column in SHOWN_COLUMNS]
-    for index in shown:
-        column = methods.columns[index]
-        table.add_column(column, justify="left" if column in methods.words else "right")
-    for row in methods.rows:
-        table.add_row(*(Text(row[index].text) for index in shown))
-    console.print()
-    console.print(table)
-    console.print()
+    print_table(methods_table(summary.series), console, SHOWN_COLUMNS)
     console.print(Text(summary.headline), style="bold", soft_wrap=True)

@@ -1,34 +1,57 @@
-"""One MR-VAE run against the sweep of β-VAEs of its seed: compute, distortion, overhead."""
+"""One MR-VAE run against the sweeps of β-VAEs of its seed: compute, distortion, the frontier of both, overhead."""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from evaluation.compute import times_cheaper, times_cheaper_with_choice
-from evaluation.curves import common_means
-from evaluation.report.series import run_of
-from evaluation.report.wording import counted, listed
+from evaluation.curves import COLLAPSED_RATE_NATS, bd_distortion, bd_rate, common_means
+from evaluation.frontier import compare as compare_frontiers
+from evaluation.report.frontier import MOST_WORK, Frontiers, by_seed, frontiers, reached_share, work_of
+from evaluation.report.series import grouped, run_of
+from evaluation.statistics import Estimate, bootstrap, probability_of_improvement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from evaluation.curves import Difference, RatePoint
     from evaluation.report.contents import SweepRecord, TrialRecord
-    from evaluation.report.series import Scale, Series
+    from evaluation.report.series import Scale, SeedCurve, Series
+
+MOST_PAIRS = 24
+"""How many pairs of an MR-VAE series and a series of β-VAEs are compared."""
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """One number a seed, by rising seed, and their estimate; where there is none `values` is empty."""
+
+    values: tuple[float, ...]
+    estimate: Estimate
+
+    @property
+    def reason(self) -> str:
+        """Why there is no number; empty where there is one."""
+        return self.estimate.reason if self.estimate.value is None else ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The headline's two series, and one number a seed of each kind.
+    """An MR-VAE series against one series of β-VAEs, paired by seed.
 
-    `times_cheaper` is the sweep's device-seconds over the single run's; `distortion_differences` the MR-VAE's
-    mean distortion less the sweep's. Each is empty with a reason where there is none. `sweeps` counts the
-    β-VAE series that `sweep` was chosen from: the one of least mean distortion. `differences_same_betas` are
-    those of the MR-VAE's points nearest the sweep's β alone, which interpolates both curves as coarsely.
-    `times_cheaper_with_choice` is the ratio of all seeds together where both sides also pay for the trials that chose
-    their learning rates; None where no rate was chosen so. `time_overhead` and `parameter_overhead` are fractions, of
-    the time of a training image and of the parameters.
+    `times_cheaper` is the sweep's device-seconds over the single run's; `distortion` the MR-VAE's mean distortion less
+    the sweep's, and `improvement` the probability that it is less. `equal_quality` is the sweep's training over the
+    MR-VAE's that reach the quality `share` times the sweep's best, `equal_compute` the MR-VAE's quality less that of
+    what the same training buys of the sweep. `bd_distortion` and `bd_rate` are Bjøntegaard differences, `bd_overlap`
+    the least share of the rates that they are taken over.
+
+    `sweeps` counts the β-VAE series. `differences_same_betas` are those of the MR-VAE's points nearest the sweep's β
+    alone, which interpolates both curves as coarsely. `times_cheaper_with_choice` is the ratio of all seeds together
+    where both sides also pay for the trials that chose their learning rates; None where no rate was chosen so.
+    `time_overhead` and `parameter_overhead` are fractions, of the time of a training image and of the parameters.
+    `remark` says how times on different kinds of device were converted.
     """
 
     single: str
@@ -36,110 +59,126 @@ class Comparison:
     sweeps: int
     models: tuple[int, ...]
     seeds: tuple[int, ...]
-    times_cheaper: tuple[float, ...] = ()
+    times_cheaper: OverSeeds
+    distortion: OverSeeds
+    improvement: Estimate
+    equal_quality: OverSeeds
+    equal_compute: OverSeeds
+    bd_distortion: OverSeeds
+    bd_rate: OverSeeds
+    bd_overlap: float | None
+    share: float
+    frontiers: Frontiers = field(repr=False)
     times_cheaper_with_choice: float | None = None
-    compute_reason: str = ""
-    distortion_differences: tuple[float, ...] = ()
-    distortion_reason: str = ""
     differences_same_betas: tuple[float, ...] = ()
     time_overhead: float | None = None
     parameter_overhead: float | None = None
+    remark: str = ""
 
 
-def obstacle(sweep: SweepRecord, series: Sequence[Series]) -> str:
-    """Return why one run cannot be set against a sweep as things stand, as a sentence; empty if it can."""
-    trials = sweep.trials
-    if sweep.waiting:
-        return f"No comparison yet: {counted(sweep.waiting, 'trial')} wait for a learning rate to be chosen."
-    if not trials:
-        return "The sweep has no trials."
-    if not any(trial.done for trial in trials):
-        return f"No trial has finished yet: {_states(trials)}."
-    unfinished = [trial for trial in trials if not trial.done]
-    if unfinished:
-        verb = "is" if len(unfinished) == 1 else "are"
-        share = f"{len(unfinished)} of {len(trials)} trials {verb} not done"
-        return f"No comparison yet: {share} ({_states(unfinished)})."
-    return _one_sided(trials, series) or _unmatched_seeds(series)
+def comparisons(record: SweepRecord, series: Sequence[Series], scale: Scale) -> tuple[Comparison, ...]:
+    """Compare every MR-VAE series with every series of β-VAEs, at most `MOST_PAIRS` pairs.
+
+    The report's headline is the first: the first MR-VAE series against the β-VAE series of least mean distortion.
+    """
+    trials = grouped(record.trials, lambda trial: trial.series)
+    singles, sweeps = ([one for one in series if one.method == method] for method in ("mr-vae", "beta-vae"))
+    strongest = _strongest(sweeps)
+    ordered = [strongest, *(one for one in sweeps if one is not strongest)]
+    found: list[Comparison] = []
+    work = MOST_WORK
+    for single, sweep in [(single, sweep) for single in singles for sweep in ordered][:MOST_PAIRS]:
+        sides = trials[single.name], trials[sweep.name]
+        work -= work_of(sides[1])
+        lines = frontiers(*sides, scale, record.speeds) if work >= 0 else Frontiers(reason=_too_much_work(sides[1]))
+        found.append(_compare(record, (single, sweep), sides, len(sweeps), scale, lines))
+    return tuple(found)
 
 
-def compare(record: SweepRecord, series: Sequence[Series], scale: Scale) -> Comparison:
-    """Compare the first MR-VAE series with the β-VAE series of least mean distortion, seed by seed."""
-    trials = record.trials
-    single = next(one for one in series if one.method == "mr-vae")
-    sweep, sweeps = _strongest([one for one in series if one.method == "beta-vae"])
-    runs, others = ([trial for trial in trials if trial.series == one.name] for one in (single, sweep))
+def pairs_left_out(series: Sequence[Series]) -> int:
+    """Return how many pairs of an MR-VAE series and a series of β-VAEs are not compared."""
+    singles = sum(one.method == "mr-vae" for one in series)
+    return max(singles * (len(series) - singles) - MOST_PAIRS, 0)
+
+
+def _compare(
+    record: SweepRecord,
+    pair: tuple[Series, Series],
+    sides: tuple[Sequence[TrialRecord], Sequence[TrialRecord]],
+    sweeps: int,
+    scale: Scale,
+    lines: Frontiers,
+) -> Comparison:
+    single, sweep = pair
     seeds = tuple(seed.seed for seed in single.seeds)
-    ratios, compute_reason = _ratios(runs, others, seeds)
-    differences, distortion_reason = _differences(single, sweep, scale)
+    cheaper, remark = _times_cheaper(*sides, seeds, record.speeds)
+    distortion = _distortion(pair, scale)
+    distortion_bd, overlap = _bjontegaard(pair, scale, bd_distortion)
+    share = 1.0 if lines.reason else reached_share(lines)
+    equal_quality, equal_compute = _frontier_numbers(lines, share, len(seeds))
     return Comparison(
         single=single.name,
         sweep=sweep.name,
         sweeps=sweeps,
         models=tuple(sorted({seed.trials for seed in sweep.seeds})),
         seeds=seeds,
-        times_cheaper=ratios,
-        times_cheaper_with_choice=None if compute_reason else _with_choice(record, runs, others),
-        compute_reason=compute_reason,
-        distortion_differences=differences,
-        distortion_reason=distortion_reason,
-        differences_same_betas=() if distortion_reason else _differences_same_betas(single, sweep),
-        time_overhead=None if compute_reason else _overhead(_seconds_per_image(runs), _seconds_per_image(others)),
-        parameter_overhead=_overhead(_mean_parameters(runs), _mean_parameters(others)),
+        times_cheaper=cheaper,
+        distortion=distortion,
+        improvement=_improvement(pair, distortion),
+        equal_quality=equal_quality,
+        equal_compute=equal_compute,
+        bd_distortion=distortion_bd,
+        bd_rate=_bjontegaard(pair, scale, bd_rate)[0],
+        bd_overlap=overlap,
+        share=share,
+        frontiers=lines,
+        times_cheaper_with_choice=None if cheaper.reason else _with_choice(record, *sides),
+        differences_same_betas=() if distortion.reason else _differences_same_betas(*pair),
+        # Times of a step on different devices would compare the devices.
+        time_overhead=None if cheaper.reason or remark else _overhead(*map(_seconds_per_image, sides)),
+        parameter_overhead=_overhead(*map(_mean_parameters, sides)),
+        remark=remark,
     )
 
 
-def _states(trials: Sequence[TrialRecord]) -> str:
-    states = [trial.state for trial in trials]
-    return listed([f"{states.count(state)} {state}" for state in ("failed", "running", "pending") if state in states])
+def _over_seeds(values: Sequence[float], statistic: Callable[[Sequence[float]], float]) -> OverSeeds:
+    return OverSeeds(tuple(values), bootstrap(values, statistic))
 
 
-def _one_sided(trials: Sequence[TrialRecord], series: Sequence[Series]) -> str:
-    methods, number = {one.method for one in series}, counted(len(trials), "trial")
-    if methods == {"beta-vae"}:
-        return f"Only β-VAEs were trained ({number}); a comparison takes an MR-VAE run too."
-    if methods == {"mr-vae"}:
-        return f"Only MR-VAEs were trained ({number}); a comparison takes a sweep of β-VAEs too."
-    return ""
+def _nothing(reason: str, seeds: int) -> OverSeeds:
+    return OverSeeds((), Estimate(None, seeds=(seeds,), reason=reason))
 
 
-def _unmatched_seeds(series: Sequence[Series]) -> str:
-    everywhere = {seed.seed for one in series for seed in one.seeds}
-    for one in series:
-        lacking = sorted(everywhere - {seed.seed for seed in one.seeds})
-        if lacking:
-            named = f"seed{'s' if len(lacking) > 1 else ''} {listed([str(seed) for seed in lacking])}"
-            return f"No comparison yet: {one.name} lacks {named}, which others have."
-    return ""
-
-
-def _strongest(sweeps: Sequence[Series]) -> tuple[Series, int]:
+def _strongest(sweeps: Sequence[Series]) -> Series:
     measured = [(one.mean_distortion, index) for index, one in enumerate(sweeps)]
     known = [(mean, index) for mean, index in measured if mean is not None]
-    return sweeps[min(known)[1] if len(known) == len(sweeps) else 0], len(sweeps)
+    return sweeps[min(known)[1] if len(known) == len(sweeps) else 0]
 
 
-def _ratios(
-    single: Sequence[TrialRecord], sweep: Sequence[TrialRecord], seeds: Sequence[int]
-) -> tuple[tuple[float, ...], str]:
-    ratios = []
+def _times_cheaper(
+    single: Sequence[TrialRecord], sweep: Sequence[TrialRecord], seeds: Sequence[int], speeds: Mapping[str, float]
+) -> tuple[OverSeeds, str]:
+    """Return the ratio, and how times were converted for it."""
+    sides: list[Mapping[int, list[TrialRecord]]] = [grouped(side, lambda trial: trial.seed) for side in (single, sweep)]
+    ratios, remark = [], ""
     for seed in seeds:
-        runs, others = ([run_of(trial) for trial in side if trial.seed == seed] for side in (single, sweep))
+        runs, others = ([run_of(trial) for trial in side[seed]] for side in sides)
         if len(runs) > 1:
-            return (), f"seed {seed} has {len(runs)} trials of {single[0].series}"
-        ratio = times_cheaper(runs, others)
+            return _nothing(f"seed {seed} has {len(runs)} trials of {single[0].series}", len(seeds)), ""
+        ratio = times_cheaper(runs, others, speeds=speeds)
         if ratio.value is None:
-            return (), ratio.reason
+            return _nothing(ratio.reason, len(seeds)), ""
         ratios.append(ratio.value)
-    return tuple(ratios), ""
+        remark = remark or ratio.remark
+    return _over_seeds(ratios, statistics.geometric_mean), remark
 
 
 def _with_choice(record: SweepRecord, single: Sequence[TrialRecord], sweep: Sequence[TrialRecord]) -> float | None:
-    sides = [[run_of(trial) for trial in _tried_for(record, side[0].series)] for side in (single, sweep)]
-    if not any(sides):
+    tried, others_tried = ([run_of(trial) for trial in _tried_for(record, side[0].series)] for side in (single, sweep))
+    if not (tried or others_tried):
         return None
     runs, others = ([run_of(trial) for trial in side] for side in (single, sweep))
-    return times_cheaper_with_choice(runs, others, *sides).value
+    return times_cheaper_with_choice(runs, others, tried, others_tried, speeds=record.speeds).value
 
 
 def _tried_for(record: SweepRecord, series: str) -> list[TrialRecord]:
@@ -147,13 +186,70 @@ def _tried_for(record: SweepRecord, series: str) -> list[TrialRecord]:
     return [trial for trial in record.tried if trial.trial_id in known]
 
 
-def _differences(single: Series, sweep: Series, scale: Scale) -> tuple[tuple[float, ...], str]:
-    pairs = list(zip(single.seeds, sweep.seeds, strict=True))
-    reasons = [seed.reason for pair in pairs for seed in pair if seed.mean_distortion is None]
-    if reasons:
-        # What stands in the way of one curve explains more than that there is nothing to compare with.
-        return (), next((reason for reason in reasons if reason != scale.reason), reasons[0])
-    return tuple(_less(one.mean_distortion, other.mean_distortion) for one, other in pairs), ""
+def _distortion(pair: tuple[Series, Series], scale: Scale) -> OverSeeds:
+    single, sweep = pair
+    found = _mean_distortions(pair)
+    if len(found) == len(single.seeds):
+        return _over_seeds([one - other for one, other in found], statistics.fmean)
+    reasons = [seed.reason for one in pair for seed in one.seeds if seed.mean_distortion is None]
+    # What stands in the way of one curve explains more than that there is nothing to compare with.
+    reason = next((reason for reason in reasons if reason != scale.reason), reasons[0])
+    return _nothing(reason, len(sweep.seeds))
+
+
+def _mean_distortions(pair: tuple[Series, Series]) -> list[tuple[float, float]]:
+    """Return the mean distortions of both, for the seeds that have them."""
+    return [
+        (one.mean_distortion, other.mean_distortion)
+        for one, other in zip(pair[0].seeds, pair[1].seeds, strict=True)
+        if one.mean_distortion is not None and other.mean_distortion is not None
+    ]
+
+
+def _improvement(pair: tuple[Series, Series], distortion: OverSeeds) -> Estimate:
+    if distortion.reason:
+        return distortion.estimate
+    found = _mean_distortions(pair)
+    if len(found) == 1:
+        return Estimate(None, seeds=(1,), reason="one seed tells no probability")
+    return bootstrap(found, probability_of_improvement)
+
+
+def _bjontegaard(
+    pair: tuple[Series, Series], scale: Scale, measure: Callable[..., Difference]
+) -> tuple[OverSeeds, float | None]:
+    """Return a Bjøntegaard difference of the MR-VAE's curve from the sweep's, and its least overlap."""
+    seeds = len(pair[0].seeds)
+    if scale.unit is None:
+        return _nothing(scale.reason, seeds), None
+    curves = [[_without_collapse(curve) for curve in both] for both in zip(pair[1].seeds, pair[0].seeds, strict=True)]
+    found = [measure(anchor, test) for anchor, test in curves]
+    values = [difference.value for difference in found if difference.value is not None]
+    if len(values) < seeds:
+        return _nothing(next(difference.reason for difference in found if difference.value is None), seeds), None
+    return _over_seeds(values, statistics.fmean), min(difference.overlap for difference in found)
+
+
+def _without_collapse(curve: SeedCurve) -> list[RatePoint]:
+    # Bjøntegaard differences take logarithms of rates, and that of a collapsed model's says nothing.
+    return [pair for pair in curve.pairs if pair[0] >= COLLAPSED_RATE_NATS]
+
+
+def _frontier_numbers(lines: Frontiers, share: float, seeds: int) -> tuple[OverSeeds, OverSeeds]:
+    """Return the ratio of compute at equal quality, and the difference of quality at equal compute."""
+    if lines.reason:
+        return _nothing(lines.reason, seeds), _nothing(lines.reason, seeds)
+    found = compare_frontiers(by_seed(lines.single), by_seed(lines.sweep), share=share)
+    ratios = tuple(ratio.value for ratio in found.compute_ratios if ratio.value is not None)
+    return (
+        OverSeeds(() if found.compute_ratio.value is None else ratios, found.compute_ratio),
+        OverSeeds(found.quality_differences, found.quality_difference),
+    )
+
+
+def _too_much_work(sweep: Sequence[TrialRecord]) -> str:
+    most = max(len(models) for models in grouped(sweep, lambda trial: trial.seed).values())
+    return f"finding the best subsets of {most} β-VAEs a seed would take too long here"
 
 
 def _differences_same_betas(single: Series, sweep: Series) -> tuple[float, ...]:
@@ -164,10 +260,6 @@ def _differences_same_betas(single: Series, sweep: Series) -> tuple[float, ...]:
             return ()
         found.append(common.means[0] - common.means[1])
     return tuple(found)
-
-
-def _less(one: float | None, other: float | None) -> float:
-    return (one or 0.0) - (other or 0.0)
 
 
 def _seconds_per_image(trials: Sequence[TrialRecord]) -> float | None:

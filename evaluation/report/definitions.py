@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evaluation.curves import COLLAPSED_RATE_NATS
+from evaluation.report.metrics import measured_metrics
 from evaluation.report.wording import counted, listed, significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evaluation.records import Point
+    from evaluation.report.comparison import Comparison
     from evaluation.report.summary import ReportSummary
 
 UNITS = {
@@ -31,6 +34,39 @@ FLOPS = (
 )
 
 
+DEVICE_TIME = (
+    "Seconds × devices, all phases. Times of different device kinds are never added; a ratio of such is given only "
+    "where both kinds were calibrated, and says how times were converted."
+)
+FRONTIER = (
+    "The best quality that each amount of training buys, seed by seed. Quality is the hypervolume. Of a sweep it is "
+    "that of the best subset of its β-VAEs that could be trained so far: which one is known only once all are "
+    "trained, so this flatters the sweep. Of an MR-VAE it is that of its best measurement so far, at the β of the "
+    "sweep alone, so that both have as many points. Early measurements are of a schedule made for the whole run, so "
+    "they are worse than a run planned for that budget would be. Only training time counts, of what became the result."
+)
+EQUAL_QUALITY = (
+    "The training of the sweep’s cheapest subset that reaches a quality over that of the MR-VAE’s first measurement "
+    "that does: above 1, the MR-VAE takes less. The quality is the sweep’s best; where the MR-VAE does not reach that "
+    "in every seed it is the largest whole percentage of it that it does reach, which is stated. Over the seeds it is "
+    "the geometric mean."
+)
+EQUAL_COMPUTE = (
+    "The hypervolume of the whole MR-VAE run less that of the best subset of the sweep that took no more training. "
+    "Above 0, the MR-VAE is better."
+)
+PROBABILITY = (
+    "The probability of improvement: how often an MR-VAE of one seed has a lower mean distortion than a sweep of any "
+    "seed, equal ones counting half (Agarwal et al. 2021)."
+)
+BD_DISTORTION = (
+    "Bjøntegaard difference: how much more distortion the MR-VAE’s curve has at equal rate, as the mean over the "
+    "logarithms of the rates that both curves span. Below 0, the MR-VAE is better. It takes four points on each Pareto "
+    "front; points of collapsed models (rates below {rate:g} nats) are left out. The percentage below it is how much "
+    "of all rates both span, on that scale: the less, the less it says."
+)
+BD_RATE = "How much more rate the MR-VAE’s curve takes for equal distortion, likewise. Below 0, the MR-VAE is better."
+
 CHOICE = (
     "Both sides also pay for every trial that chose their learning rate and is not one of their own, failed ones too, "
     "once for all seeds."
@@ -39,6 +75,16 @@ CHOICE = (
 
 def _has_choice(summary: ReportSummary) -> bool:
     return summary.comparison is not None and summary.comparison.times_cheaper_with_choice is not None
+
+
+ENERGY = (
+    "What the boards held have used, idle power included; unknown on a CPU and on a shared GPU. The counter moves every "
+    "20 to 100 ms, so that short phases are rough."
+)
+
+
+def _has_energy(summary: ReportSummary) -> bool:
+    return any(piece.joules is not None for one in summary.series for piece in one.spent)
 
 
 def measured_on(points: Sequence[Point]) -> str:
@@ -62,7 +108,29 @@ def definitions(summary: ReportSummary, points: Sequence[Point]) -> tuple[tuple[
             "The weight on rate in the loss. A β-VAE is trained at one, an MR-VAE at all of a range at once.",
         ),
         ("ELBO", "−(distortion + rate): the evidence lower bound at β = 1."),
-        ("Device time", "Seconds × devices, all phases. Times of different device kinds are never added."),
+        ("Mean distortion", _mean_distortion(summary)),
+        ("Hypervolume", _hypervolume(summary)),
+        *_of_comparison(summary),
+        ("Device time", DEVICE_TIME),
+        ("Lost", LOST),
+        ("FLOPs", FLOPS),
+        *((("Energy", ENERGY),) if _has_energy(summary) else ()),
+        *((metric.label, metric.definition(points)) for metric in measured_metrics(points)),
+        (
+            "Ranges",
+            "“a to b” below a mean of the table of methods, and bands of curves, are the least and the largest "
+            "seed, not a confidence interval.",
+        ),
+    )
+
+
+def _of_comparison(summary: ReportSummary) -> list[tuple[str, str]]:
+    if summary.comparison is None:
+        return []
+    return [
+        ("Compute frontier", FRONTIER),
+        ("Training, equal quality", EQUAL_QUALITY),
+        ("Quality, equal training", EQUAL_COMPUTE),
         (
             "Times cheaper",
             "Device time of training and evaluation of the sweep’s trials over that of the one run of the same seed. "
@@ -70,12 +138,21 @@ def definitions(summary: ReportSummary, points: Sequence[Point]) -> tuple[tuple[
             "would be charged to whichever trial came first.",
         ),
         *((("With the choice of learning rates", CHOICE),) if _has_choice(summary) else ()),
-        ("Lost", LOST),
-        ("Mean distortion", _mean_distortion(summary)),
-        ("Hypervolume", _hypervolume(summary)),
-        ("Active units", _active_units(points)),
-        ("FLOPs", FLOPS),
-        ("Ranges", "“a to b over n seeds” are the least and the largest seed, not a confidence interval."),
+        ("P(lower)", PROBABILITY),
+        ("BD-distortion", BD_DISTORTION.format(rate=COLLAPSED_RATE_NATS)),
+        ("BD-rate", BD_RATE),
+        ("Intervals", _intervals(summary.comparison)),
+    ]
+
+
+def _intervals(comparison: Comparison) -> str:
+    methods = {found.estimate.method for found in (comparison.times_cheaper, comparison.distortion)} - {""}
+    if not methods:
+        return "None: the methods are paired by seed and whole curves are resampled, which takes two seeds or more."
+    return (
+        f"{'; '.join(sorted(methods))}. Methods are paired by seed, and whole curves are resampled, not points. Of few "
+        "seeds they hold the truth less often than their level says: the range of three seeds holds the median of what "
+        "they are drawn from in 3 of 4 cases."
     )
 
 
@@ -101,9 +178,3 @@ def _hypervolume(summary: ReportSummary) -> str:
         f"{text}. Larger is better. More points give a larger share for that alone, so it is also given “at "
         f"the same β”: the points nearest the {len(summary.scale.betas)} β of the curve with the fewest."
     )
-
-
-def _active_units(points: Sequence[Point]) -> str:
-    deltas = sorted({point.active_units_delta for point in points if point.active_units_delta is not None})
-    threshold = listed([f"{delta:g}" for delta in deltas]) if deltas else "δ"
-    return f"Latent units whose posterior mean varies over the data with a variance above {threshold}."

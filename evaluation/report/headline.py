@@ -1,17 +1,20 @@
-"""The first sentence of a report, and its tiles: compute and quality, never one without the other."""
+"""The first sentences of a report, and its tiles: compute and quality, never one without the other."""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from evaluation.report.series import mean_over_seeds
-from evaluation.report.wording import between, difference, significant, times
+from evaluation.report.wording import between, difference, interval, percent, percent_change, share_difference, times
 
 if TYPE_CHECKING:
-    from evaluation.report.comparison import Comparison
+    from collections.abc import Callable
+
+    from evaluation.report.comparison import Comparison, OverSeeds
     from evaluation.report.series import Scale, Series
+    from evaluation.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -23,34 +26,50 @@ class Tile:
 
 
 def headline(comparison: Comparison, scale: Scale) -> str:
-    """Return the sentence on what one run costs against the sweep, and what that does to distortion."""
-    single = f"One {comparison.single} run"
-    if comparison.compute_reason and comparison.distortion_reason:
-        return (
-            f"{single} and {_sweep(comparison)} cannot be compared: {comparison.compute_reason}; "
-            f"{comparison.distortion_reason}."
-        )
-    if comparison.compute_reason:
-        return (
-            f"The compute of {single[0].lower()}{single[1:]} and {_sweep(comparison)} cannot be compared: "
-            f"{comparison.compute_reason}; the mean distortion of the one run is "
-            f"{_quality(comparison, scale)}{_one_seed(comparison)}."
-        )
-    costs = f"{single} costs {_compute(comparison)} {_sweep(comparison)}"
-    if comparison.distortion_reason:
-        reason = f"their distortion cannot be compared: {comparison.distortion_reason}"
-        return f"{costs}{_one_seed(comparison)}; {reason}."
-    return f"{costs} and its mean distortion is {_quality(comparison, scale)}{_one_seed(comparison)}."
+    """Return one or two sentences: training at equal quality, what one run costs in all, and its distortion."""
+    if comparison.equal_quality.reason:
+        return _whole(comparison, scale, f"one {comparison.single} run", _sweep(comparison))
+    whole = _whole(comparison, scale, "the whole run", "the whole sweep")
+    return f"{_equal_quality(comparison)} {whole}"
 
 
 def tiles(comparison: Comparison, series: tuple[Series, ...], scale: Scale) -> tuple[Tile, ...]:
-    """Return the four figures below the headline."""
+    """Return the six figures below the headline."""
     return (
+        _equal_quality_tile(comparison),
         _compute_tile(comparison),
         _distortion_tile(comparison, scale),
+        _equal_compute_tile(comparison),
         _overhead_tile(comparison),
         _hypervolume_tile(comparison, series, scale),
     )
+
+
+def _equal_quality(comparison: Comparison) -> str:
+    level = "equal quality" if comparison.share == 1 else f"{percent(comparison.share)} of the sweep’s best quality"
+    amount = _amount(comparison.equal_quality.estimate, "training ")
+    return f"For {level}, one {comparison.single} run takes {amount} {_sweep(comparison)}."
+
+
+def _whole(comparison: Comparison, scale: Scale, one: str, other: str) -> str:
+    """Return the sentence on the compute of all trials and on distortion."""
+    compute_reason, distortion_reason = comparison.times_cheaper.reason, comparison.distortion.reason
+    if compute_reason and distortion_reason:
+        return _sentence(f"{one} and {other} cannot be compared: {compute_reason}; {distortion_reason}.")
+    if compute_reason:
+        return _sentence(
+            f"the compute of {one} and {other} cannot be compared: {compute_reason}; the mean distortion of the one "
+            f"run is {_quality(comparison, scale)}{_seeds(comparison)}."
+        )
+    costs = f"{one} costs {_amount(comparison.times_cheaper.estimate)} {other}"
+    if distortion_reason:
+        reason = f"their distortion cannot be compared: {distortion_reason}"
+        return _sentence(f"{costs}{_seeds(comparison)}; {reason}.")
+    return _sentence(f"{costs} and its mean distortion is {_quality(comparison, scale)}{_seeds(comparison)}.")
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _sweep(comparison: Comparison) -> str:
@@ -61,20 +80,30 @@ def _sweep(comparison: Comparison) -> str:
     return f"the sweep of {models} β-VAEs{chosen}"
 
 
-def _compute(comparison: Comparison) -> str:
-    ratios = comparison.times_cheaper
-    middle = statistics.geometric_mean(ratios)
+def _amount(ratio: Estimate, what: str = "") -> str:
+    """Return "4.0 times less (3.8 to 4.2) than", or what else the ratio says."""
+    middle = ratio.value or 1.0
     if times(max(middle, 1 / middle)) == "1.0":
-        return f"as much{_over_seeds([times(ratio) + '×' for ratio in sorted(ratios)])} as"
+        return f"as much {what}{_spread(interval(ratio, lambda value: times(value) + '×'))}as"
     if middle > 1:
-        return f"{times(middle)} times less{_over_seeds([times(ratio) for ratio in sorted(ratios)])} than"
-    inverse = sorted(1 / ratio for ratio in ratios)
-    return f"{times(1 / middle)} times more{_over_seeds([times(ratio) for ratio in inverse])} than"
+        return f"{times(middle)} times less {what}{_spread(interval(ratio, times))}than"
+    inverse = interval(_inverse(ratio), times)
+    return f"{times(1 / middle)} times more {what}{_spread(inverse)}than"
+
+
+def _inverse(ratio: Estimate) -> Estimate:
+    if ratio.low is None or ratio.high is None:
+        return ratio
+    return replace(ratio, low=1 / ratio.high, high=1 / ratio.low)
+
+
+def _spread(ends: str) -> str:
+    return f"({ends}) " if ends else ""
 
 
 def _quality(comparison: Comparison, scale: Scale) -> str:
-    differences = sorted(comparison.distortion_differences)
-    middle = statistics.fmean(differences)
+    estimate = comparison.distortion.estimate
+    middle = estimate.value or 0.0
     size = difference(middle, sign=False)
     unit = " nats" if scale.unit == "nats" else ""
     if size == "0.00":
@@ -83,8 +112,8 @@ def _quality(comparison: Comparison, scale: Scale) -> str:
         size += f"{unit} {'higher' if middle > 0 else 'lower'}"
     if not unit:
         size += " in summed squared error"
-    spread = _over_seeds([difference(value) for value in differences])
-    return f"{size}{spread} over rates {between(scale.rates or ())}{_contradiction(comparison, middle)}"
+    spread = _spread(interval(estimate, difference))
+    return f"{size} {spread}over rates {between(scale.rates or ())}{_contradiction(comparison, middle)}"
 
 
 def _contradiction(comparison: Comparison, middle: float) -> str:
@@ -95,57 +124,73 @@ def _contradiction(comparison: Comparison, middle: float) -> str:
     return f" but {difference(same, sign=False)} {'higher' if same > 0 else 'lower'} at the sweep’s β alone"
 
 
-def _over_seeds(ordered: list[str]) -> str:
-    if len(ordered) == 1:
-        return ""
-    spread = ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
-    return f" ({spread} over {len(ordered)} seeds)"
+def _seeds(comparison: Comparison) -> str:
+    seeds = len(comparison.seeds)
+    if seeds == 1:
+        return " (one seed, no interval)"
+    return f" ({percent(comparison.times_cheaper.estimate.level)} intervals over {seeds} seeds)"
 
 
-def _one_seed(comparison: Comparison) -> str:
-    return " (one seed, no interval)" if len(comparison.seeds) == 1 else ""
+def _tile(value: str, text: str, of: OverSeeds, write: Callable[[float], str]) -> Tile:
+    ends = interval(of.estimate, write)
+    known = f"{percent(of.estimate.level)} interval {ends}" if ends else "one seed, no interval"
+    return Tile(value, f"{text}; {known}")
 
 
-def _seeds(ordered: list[str]) -> str:
-    return _over_seeds(ordered).strip(" ()") or "one seed, no interval"
+def _equal_quality_tile(comparison: Comparison) -> Tile:
+    found = comparison.equal_quality
+    if found.estimate.value is None:
+        return Tile("–", f"training at equal quality: {found.reason}")
+    level = "equal quality" if comparison.share == 1 else f"{percent(comparison.share)} of its best quality"
+    text = f"the sweep’s training over the one run’s for {level}"
+    return _tile(f"{times(found.estimate.value)}×", text, found, times)
+
+
+def _equal_compute_tile(comparison: Comparison) -> Tile:
+    found = comparison.equal_compute
+    if found.estimate.value is None:
+        return Tile("–", f"quality at equal training: {found.reason}")
+    text = "hypervolume above what the same training buys of the sweep"
+    return _tile(share_difference(found.estimate.value), text, found, share_difference)
 
 
 def _compute_tile(comparison: Comparison) -> Tile:
-    if comparison.compute_reason:
-        return Tile("–", f"compute: {comparison.compute_reason}")
-    ratios = sorted(comparison.times_cheaper)
-    middle = statistics.geometric_mean(ratios)
-    text = "the sweep’s device time over the one run’s"
+    found = comparison.times_cheaper
+    if found.estimate.value is None:
+        return Tile("–", f"compute: {found.reason}")
+    text = "the whole sweep’s device time over the one run’s"
     if comparison.times_cheaper_with_choice is not None:
         text += f"; {times(comparison.times_cheaper_with_choice)}× with the choice of learning rates"
-    return Tile(f"{times(middle)}×", f"{text}; {_seeds([times(ratio) for ratio in ratios])}")
+    if comparison.remark:
+        text += f"; {comparison.remark}"
+    return _tile(f"{times(found.estimate.value)}×", text, found, times)
 
 
 def _distortion_tile(comparison: Comparison, scale: Scale) -> Tile:
-    if comparison.distortion_reason or scale.rates is None:
-        return Tile("–", f"mean distortion: {comparison.distortion_reason}")
-    differences = sorted(comparison.distortion_differences)
+    found = comparison.distortion
+    if found.estimate.value is None or scale.rates is None:
+        return Tile("–", f"mean distortion: {found.reason}")
     unit = " nats" if scale.unit == "nats" else ""
     kind = "mean distortion" if unit else "mean distortion (summed squared error)"
-    text = f"{kind} at rates {between(scale.rates)}; {_seeds([difference(value) for value in differences])}"
-    if comparison.differences_same_betas:
-        text += f"; {difference(statistics.fmean(comparison.differences_same_betas))} at the sweep’s β alone"
-    return Tile(f"{difference(statistics.fmean(differences))}{unit}", text)
+    tile = _tile(
+        f"{difference(found.estimate.value)}{unit}", f"{kind} at rates {between(scale.rates)}", found, difference
+    )
+    if not comparison.differences_same_betas:
+        return tile
+    same = difference(statistics.fmean(comparison.differences_same_betas))
+    return Tile(tile.value, f"{tile.text}; {same} at the sweep’s β alone")
 
 
 def _overhead_tile(comparison: Comparison) -> Tile:
     if comparison.time_overhead is None:
-        value, text = "–", f"training time per image: {comparison.compute_reason or 'not on record for both'}"
+        devices = "they ran on different kinds of device" if comparison.remark else ""
+        reason = comparison.times_cheaper.reason or devices or "not on record for both"
+        value, text = "–", f"training time per image: {reason}"
     else:
-        value, text = _percent(comparison.time_overhead), "training time per image over a β-VAE’s"
+        value, text = percent_change(comparison.time_overhead), "training time per image over a β-VAE’s"
     if comparison.parameter_overhead is not None:
-        text += f"; {_percent(comparison.parameter_overhead)} parameters"
+        text += f"; {percent_change(comparison.parameter_overhead)} parameters"
     return Tile(value, text)
-
-
-def _percent(fraction: float) -> str:
-    percent = 100 * fraction
-    return ("−" if percent < 0 else "+") + f"{significant(abs(percent), 2)} %"
 
 
 def _hypervolume_tile(comparison: Comparison, series: tuple[Series, ...], scale: Scale) -> Tile:
@@ -153,7 +198,7 @@ def _hypervolume_tile(comparison: Comparison, series: tuple[Series, ...], scale:
     whole = [mean_over_seeds([seed.hypervolume for seed in one.seeds]) for one in (single, sweep)]
     equal = [mean_over_seeds([seed.hypervolume_same_betas for seed in one.seeds]) for one in (single, sweep)]
     if None in whole or None in equal or scale.reference is None:
-        return Tile("–", f"hypervolume: {comparison.distortion_reason or 'not defined here'}")
+        return Tile("–", f"hypervolume: {comparison.distortion.reason or 'not defined here'}")
     return Tile(
         " / ".join(f"{value:.3f}" for value in equal),
         f"hypervolume, {comparison.single} / {comparison.sweep}, each at {len(scale.betas)} β; "

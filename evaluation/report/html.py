@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from evaluation.report import text_tables
 from evaluation.report.charts import chart_data
+from evaluation.report.comparison_tables import comparisons_by_seed, comparisons_table
 from evaluation.report.definitions import definitions, measured_on
 
 if TYPE_CHECKING:
@@ -22,17 +23,21 @@ if TYPE_CHECKING:
     from evaluation.report.summary import ReportSummary
 
 FOLDER = Path(__file__).parent
+MOST_DOWNLOAD = 8 * 2**20
+"""The size of the largest file, in bytes, that a page carries."""
 
 
 def render_html(sweep: SweepRecord, summary: ReportSummary, downloads: Mapping[str, bytes]) -> str:
     """Return the report as one HTML page that loads nothing and works offline.
 
-    `downloads` are files by name that the page offers. Texts from outside are escaped; beyond that, the
-    page's content security policy runs no script but its own two, by their hash, and lets nothing be fetched.
+    `downloads` are files by name that the page offers; those that are too large it names only. Texts from outside are
+    escaped; beyond that, the page's content security policy runs no script but its own two, by their hash, and lets
+    nothing be fetched.
     """
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     scripts = (_plotly(), (FOLDER / "report.js").read_text(encoding="utf-8"))
     points = [point for trial in sweep.trials for point in trial.points]
+    charts = chart_data(sweep, summary)
     return environment.get_template("report.html").render(
         sweep=sweep,
         summary=summary,
@@ -40,20 +45,31 @@ def render_html(sweep: SweepRecord, summary: ReportSummary, downloads: Mapping[s
         seeds=sorted({trial.seed for trial in sweep.trials}),
         states={state: sum(trial.state == state for trial in sweep.trials) for state in ("done", "failed")},
         measured=measured_on(points),
-        has_active_units=any(point.active_units is not None for point in points),
+        points=len(points),
+        no_frontier=_no_frontier(summary),
         definitions=definitions(summary, points),
         tables=_tables(sweep, summary),
-        data=Markup(_inert_json(chart_data(sweep, summary))),  # noqa: S704 (every < > & is escaped there)
-        downloads={name: _data_address(content) for name, content in downloads.items()},
+        charts=charts,
+        data=Markup(_inert_json(charts)),  # noqa: S704 (every < > & is escaped there)
+        downloads={name: _data_address(content) for name, content in downloads.items() if not _is_large(content)},
+        large_downloads=[name for name, content in downloads.items() if _is_large(content)],
         style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
         scripts=[Markup(script) for script in scripts],  # noqa: S704 (our own and plotly's)
         policy=_policy(scripts),
     )
 
 
+def _no_frontier(summary: ReportSummary) -> str:
+    if summary.comparison is None:
+        return "There is nothing to compare yet."
+    return f"Not shown: {summary.comparison.frontiers.reason}."
+
+
 def _tables(sweep: SweepRecord, summary: ReportSummary) -> dict[str, text_tables.Table]:
     return {
         "methods": text_tables.methods_table(summary.series),
+        "comparisons": comparisons_table(summary.comparisons),
+        "comparisons_by_seed": comparisons_by_seed(summary.comparisons),
         "choices": text_tables.choices_table(sweep),
         "seeds": text_tables.seeds_table(summary.series),
         "points": text_tables.points_table(sweep.trials),
@@ -67,6 +83,10 @@ def _inert_json(values: Any) -> str:
     """Return JSON without any character that could end a script element or start a tag."""
     text = json.dumps(values, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _is_large(content: bytes) -> bool:
+    return len(content) > MOST_DOWNLOAD
 
 
 def _data_address(content: bytes) -> str:

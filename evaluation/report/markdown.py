@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from evaluation.report import text_tables
+from evaluation.report.comparison_tables import comparisons_by_seed, comparisons_table
 from evaluation.report.definitions import definitions, measured_on
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ def render_markdown(sweep: SweepRecord, summary: ReportSummary) -> str:
         "\n".join(f"- **{escape(tile.value)}** {escape(tile.text)}" for tile in summary.tiles),
         escape(measured_on(points)),
         _section("Methods", _table(text_tables.methods_table(summary.series))),
+        _section("One run against each sweep", _table(comparisons_table(summary.comparisons))),
         _section("Learning rates, chosen first", _table(text_tables.choices_table(sweep))),
         _section("By seed", _table(text_tables.seeds_table(summary.series))),
+        _section("One run against each sweep, by seed", _table(comparisons_by_seed(summary.comparisons))),
         _section("What is missing", "\n".join(f"- {escape(sentence)}" for sentence in summary.missing)),
-        _section("Operating points", _table(text_tables.points_table(sweep.trials))),
+        _section("Operating points", _points(sweep, len(points))),
         _section("Trials", _table(text_tables.trials_table((*sweep.trials, *sweep.tried)))),
         _section("Provenance", _table(_provenance(sweep))),
         _section("How to read this", _definitions(summary, sweep)),
@@ -73,6 +76,13 @@ def _cell(cell: Cell) -> str:
     # An address with a bracket or a space would end the link; percent signs do not.
     address = cell.link.translate({ord(character): f"%{ord(character):02X}" for character in "()<>|\\ \n"})
     return f"[{escape(cell.text)}]({address})"
+
+
+def _points(sweep: SweepRecord, points: int) -> str:
+    table = _table(text_tables.points_table(sweep.trials))
+    if points <= text_tables.MOST_POINTS:
+        return table
+    return f"The first {text_tables.MOST_POINTS:,} of {points:,}; points.csv has all.\n\n{table}"
 
 
 def _provenance(sweep: SweepRecord) -> Table:

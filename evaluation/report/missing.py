@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evaluation.report.comparison import MOST_PAIRS, pairs_left_out
 from evaluation.report.series import is_finite
 from evaluation.report.wording import beta_range, beta_value, counted, significant
 
@@ -13,23 +14,57 @@ if TYPE_CHECKING:
     from evaluation.records import Point
     from evaluation.report.comparison import Comparison
     from evaluation.report.contents import SweepRecord, TrialRecord
-    from evaluation.report.series import Scale
+    from evaluation.report.series import Scale, Series
 
 FAILURES_SHOWN = 5
 
 
-def missing(sweep: SweepRecord, comparison: Comparison | None, scale: Scale) -> tuple[str, ...]:
+def missing(
+    sweep: SweepRecord, series: Sequence[Series], comparisons: Sequence[Comparison], scale: Scale
+) -> tuple[str, ...]:
     """Return one sentence for everything that failed, is not there yet, or cannot be compared."""
     done = [trial for trial in sweep.trials if trial.done]
     sentences = [*_in_full(sweep), *_failures(sweep.trials), *_unfinished(sweep.trials), *_not_finite(sweep.trials)]
     sentences += _not_measured(sweep.name, done)
     if scale.reason and done:
         sentences.append(f"Mean distortion is not shown: {scale.reason}.")
-    if comparison and comparison.compute_reason:
-        sentences.append(f"The ratio of compute is not shown: {comparison.compute_reason}.")
-    if comparison and len(comparison.seeds) == 1:
-        sentences.append("There is one seed, so nothing here has an interval; more seeds in the spec give one.")
+    if comparisons:
+        sentences += [*_not_compared(comparisons[0]), *_along(comparisons[0]), *_too_many(series)]
     return (*sentences, *sweep.notes)
+
+
+def _not_compared(comparison: Comparison) -> list[str]:
+    sentences = []
+    if comparison.times_cheaper.reason:
+        sentences.append(f"The ratio of compute is not shown: {comparison.times_cheaper.reason}.")
+    if comparison.frontiers.reason:
+        sentences.append(f"The compute frontier is not shown: {comparison.frontiers.reason}.")
+    elif comparison.equal_quality.reason:
+        sentences.append(f"Training at equal quality is not compared: {comparison.equal_quality.reason}.")
+    if len(comparison.seeds) == 1:
+        sentences.append("There is one seed, so nothing here has an interval; more seeds in the spec give one.")
+    return sentences
+
+
+def _along(comparison: Comparison) -> list[str]:
+    sentences, found = [], comparison.frontiers
+    if found.left_out:
+        left_out = f"{counted(found.left_out, 'measurement')} during training"
+        sentences.append(f"{left_out} cannot be compared with the end: made at other β or on other examples.")
+    if found.states == 1:
+        sentences.append(
+            f"{comparison.single} was measured at its end only, so its compute frontier is one step; a new sweep with "
+            "“evaluation.along” in its spec measures it while it trains."
+        )
+    return sentences
+
+
+def _too_many(series: Sequence[Series]) -> list[str]:
+    left_out = pairs_left_out(series)
+    if not left_out:
+        return []
+    pairs = counted(MOST_PAIRS, "pair")
+    return [f"{pairs} of an MR-VAE series and a series of β-VAEs are compared here, {left_out:,} more are not."]
 
 
 def describe(trial: TrialRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from evaluation.report.contents import TrialRecord
+    from evaluation.report.contents import Traversals, TrialRecord
+
+
+MOST_TRAVERSED = 12 * 2**20
+"""Characters of all seeds' traversals that a page has room for; the first seed's are shown however many they are."""
 
 
 def picture_data(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
-    """Return what the page shows over β, for every seed: test images, and the models by rising β."""
+    """Return what the page shows over β, for every seed: test images, and the models by rising β.
+
+    `traversals` are None for a seed that the page has no room for.
+    """
     shown = [trial for trial in trials if trial.pictures is not None and trial.pictures.betas]
-    return [
-        {"seed": seed, **_of_seed([trial for trial in shown if trial.seed == seed])}
-        for seed in sorted({trial.seed for trial in shown})
-    ]
+    data: list[dict[str, Any]] = []
+    room = MOST_TRAVERSED
+    for seed in sorted({trial.seed for trial in shown}):
+        of_seed = [trial for trial in shown if trial.seed == seed]
+        traversals = _traversals_of_seed(of_seed) if room > 0 else None
+        size = sum(len(step["images"]) for series in traversals or () for step in series["steps"])
+        fits = size <= room or room == MOST_TRAVERSED
+        room = room - size if fits else 0
+        data.append({"seed": seed, **_of_seed(of_seed), "traversals": traversals if fits else None})
+    return data
 
 
 def sprite(images: NDArray[np.uint8]) -> str:
@@ -62,3 +76,27 @@ def _of_series(name: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
         "reconstructions": sprite(np.concatenate([one.reconstructions for one in pictures])[order]),
         "samples": sprite(np.concatenate([one.samples for one in pictures])[order]),
     }
+
+
+def _traversals_of_seed(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    """Return the series that have traversals, each with a step for each β, by rising β, as a sprite of its own."""
+    series: dict[str, list[dict[str, Any]]] = {}
+    for trial in trials:
+        traversals = trial.pictures.traversals if trial.pictures is not None else None
+        if traversals is not None:
+            series.setdefault(trial.series, []).extend(_steps(traversals))
+    return [{"name": name, "steps": sorted(steps, key=lambda step: step["beta"])} for name, steps in series.items()]
+
+
+def _steps(traversals: Traversals) -> list[dict[str, Any]]:
+    return [
+        {
+            "beta": beta,
+            "units": traversals.units[index].tolist(),
+            # JSON has no number for the variance of a diverged model.
+            "variances": [value if math.isfinite(value) else None for value in traversals.variances[index].tolist()],
+            "values": traversals.values,
+            "images": sprite(traversals.images[index]),
+        }
+        for index, beta in enumerate(traversals.betas)
+    ]

@@ -76,14 +76,22 @@ function seriesTrace(curve, seen, x, y) {
   };
 }
 
+function bandTraces(band) {
+  const edge = {
+    x: band.rates, type: "scatter", mode: "lines", line: { width: 0 }, legendgroup: band.series, showlegend: false, hoverinfo: "skip",
+  };
+  return [{ ...edge, y: band.low }, { ...edge, y: band.high, fill: "tonexty", fillcolor: faded(styles.get(band.series).colour, 0.16) }];
+}
+
 function planeTraces(plane) {
   const seen = new Set();
-  const traces = plane.curves.map((curve) => ({
+  const traces = plane.bands.flatMap(bandTraces);
+  traces.push(...plane.curves.map((curve) => ({
     ...seriesTrace(curve, seen, curve.rates, curve.distortions),
     customdata: curve.betas.map((beta, index) => [short(beta), curve.seed, curve.elbos[index]?.toPrecision(4) ?? "–", curve.active_units[index] ?? "–"]),
     hovertemplate: `<b>${plain(curve.series)}</b>, β %{customdata[0]}<br>rate %{x:.4g} nats<br>distortion %{y:.4g}<br>` +
       "ELBO %{customdata[2]}<br>active units %{customdata[3]}<br>seed %{customdata[1]}<extra></extra>",
-  }));
+  })));
   if (element("front").checked) {
     traces.push({
       x: plane.front.map((point) => point[0]), y: plane.front.map((point) => point[1]), type: "scatter", mode: "markers",
@@ -151,16 +159,41 @@ function drawCompute() {
   }));
 }
 
-function drawActiveUnits() {
-  const target = element("active-units");
-  if (!target) return;
+function drawFrontiers() {
+  if (data.frontiers.length === 0) return;
+  const target = element("frontiers");
+  const longest = Math.max(...data.frontiers.map((line) => line.spent));
+  const [divisor, unit] = timeUnit(longest);
   const seen = new Set();
-  const curves = data.planes.flatMap((plane) => plane.curves).filter((curve) => curve.active_units.some((count) => count !== null));
-  const traces = curves.map((curve) => ({
-    ...seriesTrace(curve, seen, curve.betas, curve.active_units),
-    hovertemplate: `<b>${plain(curve.series)}</b>, β %{x:.3g}<br>%{y} active units<br>seed ${curve.seed}<extra></extra>`,
+  const traces = data.frontiers.map((line) => {
+    const steps = line.device_seconds.length;
+    // What is reached last goes on being reached: the line ends with the longest training, without a mark.
+    const seconds = [...line.device_seconds, Math.max(longest, line.device_seconds[steps - 1])];
+    const trace = seriesTrace(line, seen, seconds.map((value) => value / divisor), [...line.qualities, line.qualities[steps - 1]]);
+    return {
+      ...trace, line: { ...trace.line, dash: "solid", shape: "hv", width: 1.4 },
+      marker: { ...trace.marker, size: seconds.map((_, index) => (index < steps ? 5.5 : 0)) },
+      customdata: [...line.reached_by, line.reached_by[steps - 1]],
+      hovertemplate: `<b>${plain(line.series)}</b>, %{customdata}<br>hypervolume %{y:.3f}<br>%{x:.3g} ${unit} of training<br>` +
+        `seed ${line.seed}<extra></extra>`,
+    };
+  });
+  const x = axis(`training time, device ${unit}`, { type: "log", tickformat: "~r", dtick: "D2" });
+  draw(target, traces, layout(target.clientWidth, 300, x, axis("hypervolume", { rangemode: "tozero" })));
+}
+
+function drawMetric() {
+  if (data.metrics.length === 0) return;
+  const metric = data.metrics[element("metric").selectedIndex];
+  const target = element("metric-chart");
+  const seen = new Set();
+  const traces = metric.curves.filter((curve) => curve.values.length > 0).map((curve) => ({
+    ...seriesTrace(curve, seen, curve.betas, curve.values),
+    hovertemplate: `<b>${plain(curve.series)}</b>, β %{x:.3g}<br>${metric.label} %{y:.4g}<br>seed ${curve.seed}<extra></extra>`,
   }));
-  draw(target, traces, layout(target.clientWidth, 250, axis("β", { type: "log", dtick: 1 }), axis("units", { rangemode: "tozero" }), { showlegend: false }));
+  element("metric-direction").textContent = metric.direction;
+  target.setAttribute("aria-label", `${metric.label} against β`);
+  draw(target, traces, layout(target.clientWidth, 320, axis("β", { type: "log", dtick: 1 }), axis(metric.label)));
 }
 
 function drawHistory() {
@@ -199,7 +232,7 @@ function strip(parent, label) {
   canvas.setAttribute("role", "img");
   row.append(words, canvas);
   parent.append(row);
-  return { canvas, beta, label };
+  return { canvas, name, beta, label };
 }
 
 function paint(canvas, image, row, shown) {
@@ -280,6 +313,78 @@ function startPictures() {
   showSeed(data.pictures[0]);
 }
 
+// Latent traversals: a sprite for each β, with one row a unit and one column a value of it.
+
+const traversed = data.pictures.filter((shown) => shown.traversals?.length);
+let traversalBeta; // the β last looked at, kept where another method or seed is chosen
+
+function traversalRows(step) {
+  const parent = element("traversal-units");
+  const head = document.createElement("div");
+  head.className = "strip values";
+  const values = document.createElement("div");
+  for (const value of step.values) {
+    const place = document.createElement("span");
+    place.textContent = Number(value.toFixed(2)).toString().replace("-", "−");
+    values.append(place);
+  }
+  head.append(document.createElement("div"), values);
+  parent.replaceChildren(head);
+  return step.units.map(() => strip(parent, ""));
+}
+
+async function showTraversals() {
+  const shown = traversed[element("traversal-seed").selectedIndex];
+  const method = element("traversal-method");
+  const one = shown.traversals[method.selectedIndex];
+  const images = await Promise.all(one.steps.map((step) => decoded(step.images)));
+  // Something else may have been chosen while the images were decoded.
+  if (traversed[element("traversal-seed").selectedIndex] !== shown || shown.traversals[method.selectedIndex] !== one) return;
+  const slider = element("traversal-beta");
+  const betas = one.steps.map((step) => step.beta);
+  const rows = traversalRows(one.steps[0]);
+  const update = () => {
+    const step = one.steps[Number(slider.value)];
+    traversalBeta = step.beta;
+    element("traversal-beta-value").textContent = short(step.beta);
+    slider.setAttribute("aria-valuetext", `β ${short(step.beta)}`);
+    rows.forEach(({ canvas, name, beta }, row) => {
+      const variance = step.variances[row] === null ? "no number" : short(step.variances[row]);
+      name.textContent = `unit ${step.units[row]}`;
+      beta.textContent = `, variance ${variance}`;
+      canvas.setAttribute("aria-label", `${one.name}, unit ${step.units[row]} from ${short(step.values[0])} to ${short(step.values.at(-1))}, at β ${short(step.beta)}`);
+      paint(canvas, images[Number(slider.value)], row, { ...shown, count: step.values.length });
+    });
+  };
+  slider.max = betas.length - 1;
+  slider.value = traversalBeta === undefined ? Math.round((betas.length - 1) / 2) : nearest(betas, traversalBeta);
+  slider.oninput = update;
+  update();
+}
+
+function chooseTraversalSeed() {
+  const method = element("traversal-method");
+  const before = method.value;
+  const names = traversed[element("traversal-seed").selectedIndex].traversals.map((one) => one.name);
+  method.replaceChildren(...names.map((name) => new Option(name)));
+  method.selectedIndex = Math.max(0, names.indexOf(before));
+  showTraversals();
+}
+
+function startTraversals() {
+  if (traversed.length === 0) return;
+  element("traversals").hidden = false;
+  for (const shown of traversed) element("traversal-seed").add(new Option(String(shown.seed)));
+  element("traversal-seed-label").hidden = traversed.length === 1;
+  const without = data.pictures.filter((shown) => shown.traversals === null).map((shown) => shown.seed);
+  element("traversals-left-out").hidden = without.length === 0;
+  element("traversals-left-out").textContent =
+    `Left out, so that the page does not become too large: seed${without.length > 1 ? "s" : ""} ${without.join(", ")}.`;
+  element("traversal-seed").onchange = chooseTraversalSeed;
+  element("traversal-method").onchange = showTraversals;
+  chooseTraversalSeed();
+}
+
 // Texts: one sentence at a time, what each method makes of it, and a sample for each.
 
 function showTexts() {
@@ -329,7 +434,8 @@ function startTexts() {
 function drawCharts() {
   drawPlanes();
   drawCompute();
-  drawActiveUnits();
+  drawFrontiers();
+  drawMetric();
   drawHistory();
 }
 
@@ -344,6 +450,9 @@ data.planes.forEach((plane, index) => {
 element("front").onchange = drawPlanes;
 element("logarithmic").onchange = drawPlanes;
 element("history-curve").onchange = drawHistory;
+element("metric").onchange = drawMetric;
+element("bands-note").hidden = data.planes.every((plane) => plane.bands.length === 0);
+for (const metric of data.metrics) element("metric").add(new Option(metric.label));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
 for (const part of document.querySelectorAll("[data-needs]")) part.hidden = data[part.dataset.needs].length === 0;
 for (const part of document.querySelectorAll("[data-lacks]")) part.hidden = data[part.dataset.lacks].length > 0;
@@ -352,5 +461,6 @@ const unfold = () => { if (location.hash) document.getElementById(location.hash.
 addEventListener("hashchange", unfold);
 unfold();
 startPictures();
+startTraversals();
 startTexts();
 drawCharts();

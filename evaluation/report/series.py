@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from evaluation import compute, curves
 from evaluation.report.wording import DISTORTION_UNITS, counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from evaluation.compute import Spent
     from evaluation.records import Point
     from evaluation.report.contents import Method, TrialRecord
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 REFERENCE_MARGIN = 1.1
 
@@ -45,15 +49,11 @@ class SeedCurve:
     @property
     def pairs(self) -> tuple[tuple[float, float], ...]:
         """(rate, distortion) of every point."""
-        return tuple((point.rate_nats, point.distortion) for point in self.points)
+        return pairs_of(self.points)
 
     def at(self, betas: Sequence[float]) -> tuple[tuple[float, float], ...]:
-        """Return (rate, distortion) of the points whose β are nearest these, on a logarithmic scale."""
-        nearest = {min(range(len(self.points)), key=lambda index: self._far(index, beta)) for beta in betas}
-        return tuple(self.pairs[index] for index in sorted(nearest))
-
-    def _far(self, index: int, beta: float) -> float:
-        return abs(math.log(self.points[index].beta / beta))
+        """Return (rate, distortion) of the points whose β are nearest these."""
+        return pairs_of(points_at(self.points, betas))
 
     @property
     def active_units(self) -> tuple[int, int] | None:
@@ -71,7 +71,7 @@ class Series:
     parameters: tuple[int, ...]
     seeds: tuple[SeedCurve, ...]
 
-    @property
+    @cached_property
     def spent(self) -> tuple[Spent, ...]:
         """What all seeds spent."""
         return compute.total(piece for seed in self.seeds for piece in seed.spent)
@@ -104,6 +104,33 @@ def mean_over_seeds(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known and len(known) == len(values) else None
 
 
+def pairs_of(points: Sequence[Point]) -> tuple[tuple[float, float], ...]:
+    """Return (rate, distortion) of every point."""
+    return tuple((point.rate_nats, point.distortion) for point in points)
+
+
+def points_at(points: Sequence[Point], betas: Sequence[float]) -> tuple[Point, ...]:
+    """Return the points whose β are nearest these on a logarithmic scale, in their own order and each once."""
+    if not points:
+        return ()
+    if {point.beta for point in points} == set(betas):
+        return tuple(points)
+    logarithms = [math.log(point.beta) for point in points]
+    nearest = {
+        min(range(len(points)), key=lambda index: abs(logarithms[index] - logarithm))
+        for logarithm in map(math.log, betas)
+    }
+    return tuple(points[index] for index in sorted(nearest))
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Return the items by their key, keys in the order in which they first appear."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
 def run_of(trial: TrialRecord) -> compute.Run:
     """Return the trial as the accounting sees it."""
     images = sum(row.images for row in trial.history) if trial.history else None
@@ -117,8 +144,9 @@ def is_finite(point: Point) -> bool:
 
 def gather(trials: Sequence[TrialRecord]) -> tuple[tuple[Series, ...], Scale]:
     """Return the series in the order of their first trials, MR-VAEs first, and the scale they share."""
-    names = sorted({trial.series: trial for trial in trials}.items(), key=lambda item: item[1].method != "mr-vae")
-    series = tuple(_series(name, [trial for trial in trials if trial.series == name]) for name, _ in names)
+    groups = grouped(trials, lambda trial: trial.series)
+    names = sorted(groups, key=lambda name: groups[name][0].method != "mr-vae")
+    series = tuple(_series(name, groups[name]) for name in names)
     reason = _incomparable([point for trial in trials for point in trial.points])
     unit = next((point.distortion_unit for trial in trials for point in trial.points), None)
     if reason:
@@ -131,10 +159,7 @@ def _series(name: str, trials: Sequence[TrialRecord]) -> Series:
         name=name,
         method=trials[0].method,
         parameters=tuple(sorted({trial.parameters for trial in trials if trial.parameters is not None})),
-        seeds=tuple(
-            _curve(seed, [trial for trial in trials if trial.seed == seed])
-            for seed in sorted({trial.seed for trial in trials})
-        ),
+        seeds=tuple(_curve(seed, group) for seed, group in sorted(grouped(trials, lambda trial: trial.seed).items())),
     )
 
 
@@ -164,20 +189,32 @@ def _explained(series: Series, reason: str) -> Series:
 
 
 def _measured(series: tuple[Series, ...], unit: str | None) -> tuple[tuple[Series, ...], Scale]:
-    whole = [
-        seed for one in series for seed in one.seeds if seed.complete and len(curves.lower_envelope(seed.pairs)) > 1
-    ]
-    common = curves.common_means([seed.pairs for seed in whole])
-    if sum(any(seed in whole for seed in one.seeds) for one in series) < min(2, len(series)):
+    whole = {
+        (one.name, seed.seed): seed
+        for one in series
+        for seed in one.seeds
+        if seed.complete and len(curves.lower_envelope(seed.pairs)) > 1
+    }
+    common = curves.common_means([seed.pairs for seed in whole.values()])
+    if len({name for name, _ in whole}) < min(2, len(series)):
         common = curves.CommonMeans(None, (), "fewer than two methods have a complete curve")
     scale = Scale(
         unit=unit,
         rates=common.interval,
-        reference=_reference([pair for seed in whole for pair in seed.pairs]) if common.means else None,
-        betas=_fewest_betas(whole),
+        reference=_reference([pair for seed in whole.values() for pair in seed.pairs]) if common.means else None,
+        betas=_fewest_betas(list(whole.values())),
         reason=common.reason,
     )
-    return tuple(replace(one, seeds=tuple(_summary(seed, scale) for seed in one.seeds)) for one in series), scale
+    means = dict(zip(whole, common.means, strict=False))
+    summaries = {
+        (one.name, seed.seed): _summary(seed, means.get((one.name, seed.seed)), scale)
+        for one in series
+        for seed in one.seeds
+    }
+    return (
+        tuple(replace(one, seeds=tuple(summaries[one.name, seed.seed] for seed in one.seeds)) for one in series),
+        scale,
+    )
 
 
 def _fewest_betas(whole: Sequence[SeedCurve]) -> tuple[float, ...]:
@@ -202,13 +239,13 @@ def _round_up(value: float) -> float:
     return float(f"{digits}e{exponent}")
 
 
-def _summary(seed: SeedCurve, scale: Scale) -> SeedCurve:
+def _summary(seed: SeedCurve, mean_distortion: float | None, scale: Scale) -> SeedCurve:
     reason = _no_summary(seed)
     if reason:
         return replace(seed, reason=reason)
     return replace(
         seed,
-        mean_distortion=curves.mean_distortion(seed.pairs, scale.rates) if scale.rates else None,
+        mean_distortion=mean_distortion,
         hypervolume=_share(seed.pairs, scale.reference),
         hypervolume_same_betas=_share(seed.at(scale.betas), scale.reference),
         reason=scale.reason,
@@ -225,4 +262,4 @@ def _no_summary(seed: SeedCurve) -> str:
 
 
 def _share(pairs: Sequence[tuple[float, float]], reference: tuple[float, float] | None) -> float | None:
-    return None if reference is None else curves.hypervolume(pairs, reference) / (reference[0] * reference[1])
+    return None if reference is None else curves.hypervolume_share(pairs, reference)

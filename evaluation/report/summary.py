@@ -3,9 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evaluation.report.comparison import compare, obstacle
+from evaluation.report.comparison import comparisons
 from evaluation.report.headline import headline, tiles
 from evaluation.report.missing import missing
+from evaluation.report.obstacle import obstacle
 from evaluation.report.series import gather
 
 if TYPE_CHECKING:
@@ -19,29 +20,34 @@ if TYPE_CHECKING:
 class ReportSummary:
     """Everything a report states in words and numbers, whatever its format.
 
-    `comparison` is None and `tiles` is empty where the headline says what is missing instead.
+    `comparisons` and `tiles` are empty where the headline says what is missing instead.
     """
 
     headline: str
     tiles: tuple[Tile, ...]
     series: tuple[Series, ...]
     scale: Scale
-    comparison: Comparison | None
+    comparisons: tuple[Comparison, ...]
     missing: tuple[str, ...]
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The comparison that the headline is about."""
+        return self.comparisons[0] if self.comparisons else None
 
 
 def summarise(sweep: SweepRecord) -> ReportSummary:
     """Return the summary of a sweep: pure, and the same for the same record."""
     series, scale = gather(sweep.trials)
     hindrance = obstacle(sweep, series)
-    comparison = None if hindrance else compare(sweep, series, scale)
+    compared = () if hindrance else comparisons(sweep, series, scale)
     return ReportSummary(
-        headline=_at_scale(sweep, headline(comparison, scale) if comparison else hindrance),
-        tiles=tiles(comparison, series, scale) if comparison else (),
+        headline=_at_scale(sweep, headline(compared[0], scale) if compared else hindrance),
+        tiles=tiles(compared[0], series, scale) if compared else (),
         series=series,
         scale=scale,
-        comparison=comparison,
-        missing=missing(sweep, comparison, scale),
+        comparisons=compared,
+        missing=missing(sweep, series, compared, scale),
     )
 
 

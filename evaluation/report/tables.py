@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from evaluation import compute, records
@@ -14,7 +14,9 @@ from evaluation.report.series import run_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from evaluation.compute import Spent
     from evaluation.report.contents import TrialRecord
+    from evaluation.report.series import SeedCurve, Series
 
 TRIAL_COLUMNS = (
     "trial_id",
@@ -33,26 +35,53 @@ TRIAL_COLUMNS = (
     "tracking_url",
 )
 
+SEED_COLUMNS = (
+    "series",
+    "method",
+    "seed",
+    "trials",
+    "done",
+    "points",
+    "least_rate_nats",
+    "largest_rate_nats",
+    "distortion_unit",
+    "mean_distortion",
+    "hypervolume",
+    "hypervolume_same_betas",
+    "useful_device_seconds",
+    "lost_device_seconds",
+    "device_kinds",
+    "reason",
+)
+
 
 def points_csv(trials: Sequence[TrialRecord]) -> bytes:
     """Return every operating point, after the label of its series; lists are separated by spaces."""
-    return _csv(
+    return csv_bytes(
         ("series", *(field.name for field in fields(Point))),
-        ((trial.series, *asdict(point).values()) for trial in trials for point in trial.points),
+        ((trial.series, *vars(point).values()) for trial in trials for point in trial.points),
     )
 
 
 def costs_csv(trials: Sequence[TrialRecord]) -> bytes:
     """Return every cost row of every attempt, after the label of its series."""
-    return _csv(
+    return csv_bytes(
         ("series", *(field.name for field in fields(Cost))),
-        ((trial.series, *asdict(cost).values()) for trial in trials for cost in trial.costs),
+        ((trial.series, *vars(cost).values()) for trial in trials for cost in trial.costs),
     )
 
 
 def trials_csv(trials: Sequence[TrialRecord]) -> bytes:
     """Return one row a trial. Device-seconds are empty where the trial ran on devices of several kinds."""
-    return _csv(TRIAL_COLUMNS, (_trial_row(trial) for trial in trials))
+    return csv_bytes(TRIAL_COLUMNS, (_trial_row(trial) for trial in trials))
+
+
+def seeds_csv(series: Sequence[Series]) -> bytes:
+    """Return one row a series and seed: the summaries of its curve, and the reason where it has none.
+
+    Device-seconds are empty where its trials ran on devices of several kinds.
+    """
+    return csv_bytes(SEED_COLUMNS, (_seed_row(one, seed) for one in series for seed in one.seeds))
 
 
 def points_parquet(trials: Sequence[TrialRecord]) -> bytes:
@@ -60,8 +89,27 @@ def points_parquet(trials: Sequence[TrialRecord]) -> bytes:
     return records.to_parquet(Point, [point for trial in trials for point in trial.points])
 
 
+def _seed_row(series: Series, seed: SeedCurve) -> tuple[Any, ...]:
+    rates = [point.rate_nats for point in seed.points]
+    return (
+        series.name,
+        series.method,
+        seed.seed,
+        seed.trials,
+        seed.done,
+        len(seed.points),
+        min(rates, default=None),
+        max(rates, default=None),
+        tuple(sorted({point.distortion_unit for point in seed.points})),
+        seed.mean_distortion,
+        seed.hypervolume,
+        seed.hypervolume_same_betas,
+        *_times(seed.spent),
+        seed.reason,
+    )
+
+
 def _trial_row(trial: TrialRecord) -> tuple[Any, ...]:
-    pieces = compute.spent(run_of(trial))
     return (
         trial.trial_id,
         trial.series,
@@ -72,11 +120,18 @@ def _trial_row(trial: TrialRecord) -> tuple[Any, ...]:
         trial.attempts,
         len(trial.history),
         trial.parameters,
+        *_times(compute.spent(run_of(trial))),
+        trial.message,
+        trial.tracking_url,
+    )
+
+
+def _times(pieces: Sequence[Spent]) -> tuple[Any, ...]:
+    """Return useful and lost device-seconds, and the kinds of device."""
+    return (
         _single(compute.device_seconds(pieces, useful=True)),
         _single(compute.device_seconds(pieces, useful=False)),
         tuple(sorted({piece.device_kind for piece in pieces})),
-        trial.message,
-        trial.tracking_url,
     )
 
 
@@ -84,15 +139,11 @@ def _single(seconds: dict[str, float]) -> float | None:
     return sum(seconds.values()) if len(seconds) <= 1 else None
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return rows as CSV in UTF-8; tuples are separated by spaces, and None is empty."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([[_cell(value) for value in row] for row in rows])
+    # Written out, because a large report has millions of cells.
+    writer.writerows([" ".join(map(str, value)) if type(value) is tuple else value for value in row] for row in rows)
     return buffer.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return " ".join(str(item) for item in value)
-    return value

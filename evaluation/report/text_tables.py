@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evaluation import compute
+from evaluation.report.metrics import METRICS
 from evaluation.report.series import run_of
 from evaluation.report.wording import beta_range, beta_value, between, counted, duration, significant
 
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
     from evaluation.compute import Spent
     from evaluation.records import Point
     from evaluation.report.contents import RateChoice, SweepRecord, TrialRecord
+    from evaluation.report.metrics import Metric
     from evaluation.report.series import SeedCurve, Series
 
 SHORT_ID = 8
+MOST_POINTS = 2000
+"""How many operating points a report has a row for; all of them are in points.csv."""
 NONE = "–"
 
 
@@ -53,11 +58,14 @@ def methods_table(series: Sequence[Series]) -> Table:
         "other": lambda one: _time(one.spent, phases=("along", "compile", "data", "checkpoint")),
         "lost": lambda one: _time(one.spent, useful=False),
         "FLOPs": lambda one: _flops(one.spent),
+        "energy": lambda one: _energy(one.spent),
         "mean distortion": lambda one: _over_seeds([seed.mean_distortion for seed in one.seeds], 4),
         "hypervolume": lambda one: _over_seeds([seed.hypervolume for seed in one.seeds]),
         "at the same β": lambda one: _over_seeds([seed.hypervolume_same_betas for seed in one.seeds]),
         "active units": lambda one: _units([seed.active_units for seed in one.seeds]),
     }
+    if all(piece.joules is None for one in series for piece in one.spent):
+        del columns["energy"]  # no device has told
     return _table(columns, series)
 
 
@@ -108,24 +116,24 @@ def _tried(rate: float, loss: float | None) -> str:
 
 def trials_table(trials: Sequence[TrialRecord]) -> Table:
     """Return one row a trial."""
-    columns: dict[str, Callable[[TrialRecord], str | Cell]] = {
-        "trial": lambda trial: Cell(trial.trial_id[:SHORT_ID], title=trial.trial_id),
-        "method": lambda trial: trial.series,
-        "β": lambda trial: beta_range(trial.betas),
-        "seed": lambda trial: str(trial.seed),
-        "state": lambda trial: trial.state,
-        "attempts": lambda trial: str(trial.attempts),
-        "epochs": lambda trial: str(len(trial.history)),
-        "device time": lambda trial: _time(compute.spent(run_of(trial))),
-        "lost": lambda trial: _time(compute.spent(run_of(trial)), useful=False),
-        "tracking": lambda trial: Cell("open", link=link) if (link := web_address(trial.tracking_url)) else NONE,
-        "message": lambda trial: trial.message,
+    columns: dict[str, Callable[[tuple[TrialRecord, tuple[Spent, ...]]], str | Cell]] = {
+        "trial": lambda row: Cell(row[0].trial_id[:SHORT_ID], title=row[0].trial_id),
+        "method": lambda row: row[0].series,
+        "β": lambda row: beta_range(row[0].betas),
+        "seed": lambda row: str(row[0].seed),
+        "state": lambda row: row[0].state,
+        "attempts": lambda row: str(row[0].attempts),
+        "epochs": lambda row: str(len(row[0].history)),
+        "device time": lambda row: _time(row[1]),
+        "lost": lambda row: _time(row[1], useful=False),
+        "tracking": lambda row: Cell("open", link=link) if (link := web_address(row[0].tracking_url)) else NONE,
+        "message": lambda row: row[0].message,
     }
-    return _table(columns, trials)
+    return _table(columns, ((trial, compute.spent(run_of(trial))) for trial in trials))
 
 
 def points_table(trials: Sequence[TrialRecord]) -> Table:
-    """Return one row an operating point, with a column for every metric that some point has."""
+    """Return one row an operating point, of the first `MOST_POINTS`, with a column for every metric that some has."""
     columns: dict[str, Callable[[tuple[TrialRecord, Point]], str]] = {
         "method": lambda row: row[0].series,
         "seed": lambda row: str(row[0].seed),
@@ -133,24 +141,29 @@ def points_table(trials: Sequence[TrialRecord]) -> Table:
         "rate, nats": lambda row: significant(row[1].rate_nats, 4),
         "distortion": lambda row: significant(row[1].distortion, 4),
         "ELBO": lambda row: significant(row[1].elbo, 4),
-        "active units": lambda row: NONE if row[1].active_units is None else str(row[1].active_units),
-        "bits per dimension": lambda row: _optional(row[1].bits_per_dimension, 4),
-        "PSNR, dB": lambda row: _optional(row[1].psnr_db, 4),
-        "perplexity": lambda row: _optional(row[1].perplexity, 4),
-        "NLL, nats": lambda row: _optional(row[1].nll_nats, 4),
-        "I(x; z), nats": lambda row: _optional(row[1].mutual_information_nats),
-        "MIG": lambda row: _optional(row[1].mig),
-        "MIG, histogram": lambda row: _optional(row[1].mig_histogram),
-        "disentanglement": lambda row: _optional(row[1].dci_disentanglement),
-        "completeness": lambda row: _optional(row[1].dci_completeness),
-        "informativeness": lambda row: _optional(row[1].dci_informativeness),
-        "probe accuracy": lambda row: _optional(row[1].probe_accuracy),
+        **{metric.label: _metric(metric) for metric in METRICS},
     }
-    table = _table(columns, [(trial, point) for trial in trials for point in trial.points])
-    filled = [index for index in range(len(columns)) if any(row[index].text != NONE for row in table.rows)]
+    rows = ((trial, point) for trial in trials for point in trial.points)
+    return without_empty(_table(columns, itertools.islice(rows, MOST_POINTS)))
+
+
+def _metric(metric: Metric) -> Callable[[tuple[TrialRecord, Point]], str]:
+    def write(row: tuple[TrialRecord, Point]) -> str:
+        value = metric.of(row[1])
+        return str(value) if isinstance(value, int) else _optional(value, metric.digits)
+
+    return write
+
+
+def without_empty(table: Table) -> Table:
+    """Return the table without the columns that are empty in every row."""
+    filled = [
+        index for index in range(len(table.columns)) if any(row[index].text not in {NONE, ""} for row in table.rows)
+    ]
     return Table(
         tuple(table.columns[index] for index in filled),
         tuple(tuple(row[index] for index in filled) for row in table.rows),
+        table.words,
     )
 
 
@@ -202,6 +215,12 @@ def _time(pieces: Iterable[Spent], *, useful: bool = True, phases: tuple[str, ..
 def _flops(pieces: Iterable[Spent]) -> str:
     counted = [piece.flops for piece in pieces if piece.useful and piece.flops is not None]
     return significant(sum(counted), 2) if counted else NONE
+
+
+def _energy(pieces: Iterable[Spent]) -> str:
+    used = [piece.joules for piece in pieces if piece.useful]
+    known = [joules for joules in used if joules is not None]
+    return f"{significant(sum(known) / 1000)} kJ" if known and len(known) == len(used) else NONE
 
 
 def _over_seeds(values: Sequence[float | None], digits: int = 3) -> Cell:

@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
+
+    from evaluation.statistics import Estimate
 
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_HOUR = 3600
@@ -52,6 +54,22 @@ def times(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"  # noqa: PLR2004 (stated above)
 
 
+def percent(fraction: float) -> str:
+    """Return a fraction in whole percents."""
+    return f"{100 * fraction:.0f} %"
+
+
+def percent_change(fraction: float) -> str:
+    """Return a fraction in percent with its sign and two significant digits."""
+    return ("−" if fraction < 0 else "+") + f"{significant(abs(100 * fraction), 2)} %"
+
+
+def share_difference(value: float) -> str:
+    """Return a difference of shares, such as hypervolumes, with its sign and three decimals."""
+    text = f"{value:+.3f}"
+    return "0.000" if float(text) == 0 else minus(text)
+
+
 def duration(seconds: float) -> str:
     """Return seconds as seconds, minutes or hours with three significant digits."""
     if seconds < 2 * SECONDS_PER_MINUTE:
@@ -70,6 +88,13 @@ def between(values: Sequence[float], digits: int = 3) -> str:
     """Return "1.2 to 3.4", or one number where both ends read the same."""
     low, high = significant(min(values), digits), significant(max(values), digits)
     return low if low == high else f"{low} to {high}"
+
+
+def interval(estimate: Estimate, write: Callable[[float], str]) -> str:
+    """Return "1.2 to 3.4", the ends of an estimate's interval; empty where it has none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{write(estimate.low)} to {write(estimate.high)}"
 
 
 def listed(words: Collection[str]) -> str:

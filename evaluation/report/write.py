@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.report import tables
+from evaluation.report.formats import USUAL
 from evaluation.report.html import render_html
 from evaluation.report.markdown import render_markdown
 from evaluation.report.summary import summarise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from evaluation.figure_style import Kind
     from evaluation.report.contents import SweepRecord
+    from evaluation.report.several import Several
+
+Contents = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where the parts of a report were written."""
+    """Where the parts of a report in its usual formats were written."""
 
     html: Path
     markdown: Path
@@ -25,6 +32,7 @@ class ReportFiles:
     points_parquet: Path
     costs_csv: Path
     trials_csv: Path
+    seeds_csv: Path
 
 
 def write_report(sweep: SweepRecord, folder: Path) -> ReportFiles:
@@ -32,21 +40,7 @@ def write_report(sweep: SweepRecord, folder: Path) -> ReportFiles:
 
     Each file appears whole or not at all; one that is there is replaced. Raises OSError where it cannot be.
     """
-    summary = summarise(sweep)
-    downloads = {
-        "points.csv": tables.points_csv(sweep.trials),
-        "costs.csv": tables.costs_csv((*sweep.trials, *sweep.tried)),
-        "trials.csv": tables.trials_csv((*sweep.trials, *sweep.tried)),
-    }
-    contents = {
-        "report.html": render_html(sweep, summary, downloads).encode(),
-        "report.md": render_markdown(sweep, summary).encode(),
-        **downloads,
-        "points.parquet": tables.points_parquet(sweep.trials),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        _replace(folder / name, content)
+    write_formats(sweep, folder, USUAL)
     return ReportFiles(
         html=folder / "report.html",
         markdown=folder / "report.md",
@@ -54,10 +48,91 @@ def write_report(sweep: SweepRecord, folder: Path) -> ReportFiles:
         points_parquet=folder / "points.parquet",
         costs_csv=folder / "costs.csv",
         trials_csv=folder / "trials.csv",
+        seeds_csv=folder / "seeds.csv",
     )
 
 
+def write_formats(sweep: SweepRecord, folder: Path, formats: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """Write the report in some of `FORMATS` and return the files of each; figures and tables have folders of their own.
+
+    A format has no file where there is nothing to draw. Everything else is as in `write_report`.
+
+    Raises:
+        ValueError: a format is unknown.
+        OSError: a file cannot be written.
+    """
+    summary = summarise(sweep)
+    downloads = {
+        "points.csv": tables.points_csv(sweep.trials),
+        "costs.csv": tables.costs_csv((*sweep.trials, *sweep.tried)),
+        "trials.csv": tables.trials_csv((*sweep.trials, *sweep.tried)),
+        "seeds.csv": tables.seeds_csv(summary.series),
+    }
+
+    def figures(kind: Kind) -> Contents:
+        # matplotlib takes a while to import, and most reports have no figures.
+        from evaluation.figures import render_figures
+
+        return {f"figures/{name}": content for name, content in render_figures(summary.series, kind).items()}
+
+    def latex() -> Contents:
+        from evaluation.report.latex import latex_tables
+
+        return {f"tables/{name}": content for name, content in latex_tables(sweep, summary).items()}
+
+    return _write(
+        folder,
+        formats,
+        {
+            "html": lambda: {"report.html": render_html(sweep, summary, downloads).encode()},
+            "markdown": lambda: {"report.md": render_markdown(sweep, summary).encode()},
+            "csv": lambda: downloads,
+            "parquet": lambda: {"points.parquet": tables.points_parquet(sweep.trials)},
+            "pdf": lambda: figures("pdf"),
+            "svg": lambda: figures("svg"),
+            "latex": latex,
+        },
+    )
+
+
+def write_several(several: Several, folder: Path, formats: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """Write a comparison of sweeps in some of `SEVERAL_FORMATS`; everything else is as in `write_formats`."""
+    from evaluation.report import several_report as report
+
+    def figure(kind: Kind) -> Contents:
+        return {f"rate-distortion.{kind}": report.several_figure(several, kind)} if several.compared else {}
+
+    return _write(
+        folder,
+        formats,
+        {
+            "html": lambda: {"comparison.html": report.several_html(several).encode()},
+            "markdown": lambda: {"comparison.md": report.several_markdown(several).encode()},
+            "csv": lambda: {"comparison.csv": report.several_csv(several)},
+            "pdf": lambda: figure("pdf"),
+            "svg": lambda: figure("svg"),
+            "latex": lambda: {"comparison.tex": report.several_latex(several)} if several.compared else {},
+        },
+    )
+
+
+def _write(
+    folder: Path, formats: Sequence[str], contents: Mapping[str, Callable[[], Contents]]
+) -> dict[str, tuple[Path, ...]]:
+    unknown = next((name for name in formats if name not in contents), None)
+    if unknown is not None:
+        raise ValueError(f"no format {unknown!r}; choose of {', '.join(contents)}")
+    # All is made before anything is written: what fails on the way leaves the report as it was.
+    made = {name: contents[name]() for name in dict.fromkeys(formats)}
+    for files in made.values():
+        for name, content in files.items():
+            _replace(folder / name, content)
+    folder.mkdir(parents=True, exist_ok=True)
+    return {name: tuple(folder / file for file in files) for name, files in made.items()}
+
+
 def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

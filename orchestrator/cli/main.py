@@ -14,6 +14,7 @@ COMMANDS = {
     "plan": "show the trials of a spec and what they would cost",
     "status": "show what is done, running, failed and left",
     "report": "write the report of a sweep again",
+    "compare": "compare sweeps of several datasets or architectures",
     "evaluate": "measure finished trials again, without training",
     "check": "check a sweep against published or recorded curves",
     "record": "record a sweep as a reference to check against",

@@ -20,7 +20,7 @@ def _store(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     return Store(Path(value))
 
 
-def _complete_sweep(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_sweep(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     store = context.params.get("store") or Store(Path("runs"))
     return [name for name in store.sweep_names() if name.startswith(incomplete)]
 
@@ -71,7 +71,7 @@ spec_argument = click.argument("spec_path", metavar="SPEC", type=click.Path(path
 
 def sweep_argument(**options: Any) -> Callable[[Any], Any]:
     """Return the argument that names a sweep, completed from the store."""
-    return click.argument("sweep_name", metavar="SWEEP", shell_complete=_complete_sweep, **options)
+    return click.argument("sweep_name", metavar="SWEEP", shell_complete=complete_sweep, **options)
 
 
 def console() -> Console:

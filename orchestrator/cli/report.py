@@ -1,14 +1,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from evaluation.report.formats import FORMATS, USUAL
 from orchestrator.cli.options import console, store_option, sweep_argument
+from orchestrator.nearest import hint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from workers.store import Store
+
+
+def format_option(known: Iterable[str], usual: Sequence[str]) -> Callable[[Any], Any]:
+    """Return the option that takes formats of a report, one at a time or with commas between them."""
+    choices = tuple(known)
+
+    def parse(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+        named = [name.strip() for value in values for name in value.split(",")]
+        for name in named:
+            if name not in choices:
+                raise click.BadParameter(f"no format {name!r}; {hint(name, choices)} There are {', '.join(choices)}.")
+        return tuple(dict.fromkeys(named)) or tuple(usual)
+
+    return click.option(
+        "--format",
+        "formats",
+        metavar="NAME,…",
+        multiple=True,
+        callback=parse,
+        shell_complete=lambda _context, _parameter, incomplete: [
+            name for name in choices if name.startswith(incomplete)
+        ],
+        help=f"What to write, of {', '.join(choices)}; may be repeated.  [default: {','.join(usual)}]",
+    )
 
 
 @click.command("report")
@@ -20,16 +48,19 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Where to write it.  [default: the sweep's folder in the store]",
 )
-def command(sweep_name: str, store: Store, out: Path | None) -> None:
-    """Write the report of a sweep: HTML, Markdown, CSV and Parquet, from what the store holds now.
+@format_option(FORMATS, USUAL)
+def command(sweep_name: str, store: Store, out: Path | None, formats: tuple[str, ...]) -> None:
+    """Write the report of a sweep from what the store holds now; figures and tables for a paper too.
 
     \b
     mrvae-orch report quickstart
     mrvae-orch report quickstart --out report/
+    mrvae-orch report quickstart --out paper/ --format pdf,latex
     """
     from orchestrator.ledger import read_ledger
     from orchestrator.reporting import write_sweep_report
     from orchestrator.sweeps import load_sweep
 
     sweep = load_sweep(store, sweep_name)
-    write_sweep_report(store, sweep, read_ledger(store, sweep.plan.trials), console(), folder=out)
+    ledger = read_ledger(store, sweep.plan.trials)
+    write_sweep_report(store, sweep, ledger, console(), folder=out, formats=formats)

@@ -124,3 +124,18 @@ def test_records_do_not_change(build):
 
 def test_the_beta_of_a_point_is_its_first(build):
     assert build.point(1.0, 2.0, beta=0.3).beta == 0.3
+
+
+def test_a_column_that_came_later_is_null_in_what_was_written_before(build):
+    """A store of an earlier release still has its reports."""
+    table = to_table(Point, [build.point(1.0, 2.0)])
+    earlier = written_with(table.drop_columns(["mig", "unit_variances", "fid"]))
+    assert from_parquet(Point, earlier, "x.parquet") == [build.point(1.0, 2.0)]
+
+
+def test_a_column_of_another_type_is_named(build):
+    table = to_table(Point, [build.point(1.0, 2.0)])
+    place = table.schema.get_field_index("psnr_db")
+    unlike = table.set_column(place, "psnr_db", table.column("seed"))
+    with pytest.raises(RecordError, match="column 'psnr_db' is not as expected"):
+        from_parquet(Point, written_with(unlike), "x.parquet")

@@ -41,6 +41,7 @@ def test_sweep_is_run_and_reported(submitted):
         "points.parquet",
         "costs.csv",
         "trials.csv",
+        "seeds.csv",
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,22 +69,23 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    return tmp_path_factory.mktemp("page") / "report.html"
+def opened():
+    """What became of opening the page, once it is: its address, errors and requests."""
+    return SimpleNamespace(address=None, errors=None, requests=None)
 
 
 @pytest.fixture
-def page(browser, address, build):
-    """The report, just opened in a wide window in light colours, with its pictures painted."""
-    if not address.exists():
-        sweep = illustrated(build)
-        address.write_text(render_html(sweep, summarise(sweep), {"points.csv": b"a,b\n1,2\n"}), encoding="utf-8")
+def page(browser, opened, build, tmp_path_factory):
+    """The report in a wide window in light colours. It is opened once, so tests choose what they look at."""
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     prefer(browser, "light")
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(address.as_uri())
-    wait(browser, lambda: painted(browser, "#reconstructions") and painted(browser, "#traversal-units"))
+    if opened.address is None:
+        sweep = illustrated(build)
+        path = tmp_path_factory.mktemp("page") / "report.html"
+        path.write_text(render_html(sweep, summarise(sweep), {"points.csv": b"a,b\n1,2\n"}), encoding="utf-8")
+        browser.get(path.as_uri())
+        wait(browser, lambda: painted(browser, "#reconstructions") and painted(browser, "#traversal-units"))
+        opened.address, opened.errors, opened.requests = path.as_uri(), severe(browser), requests(browser)
     return browser
 
 
@@ -143,139 +145,164 @@ def find(page, name):
     return page.find_element(By.ID, name)
 
 
+def choose(page, name, text):
+    Select(find(page, name)).select_by_visible_text(text)
+
+
+def choose_traversals_of(page, method):
+    choose(page, "traversal-method", method)
+    wait(page, lambda: labels(page)[0].startswith(method))
+
+
+def unfold(page):
+    page.execute_script("for (const folded of document.querySelectorAll('details')) folded.open = true;")
+
+
+def labels(page):
+    """Return what a screen reader says of each row of the traversals."""
+    canvases = page.find_elements(By.CSS_SELECTOR, "#traversal-units canvas")
+    return [canvas.get_attribute("aria-label") for canvas in canvases]
+
+
 def painted(page, within):
     """Return the pixels of every picture in an element, as addresses of PNGs."""
     return page.execute_script(PAINTED, within)
 
 
 def severe(page):
-    return [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+    """Return the errors on the console since the last look."""
+    return [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def test_the_console_has_no_error(page):
-    """Neither after opening it nor after everything that can be chosen was."""
+def requests(page):
+    """Return the addresses that were asked for since the last look."""
+    entries = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    return {entry["params"]["request"]["url"] for entry in entries if entry["method"] == "Network.requestWillBeSent"}
+
+
+def test_the_console_has_no_error(page, opened):
+    """Neither after opening the page nor after everything that can be chosen was."""
+    assert opened.errors == []
     for name in ("front", "logarithmic"):
         find(page, name).click()
     for choice in page.find_elements(By.TAG_NAME, "select"):
-        if choice.is_displayed():
-            for index in reversed(range(len(choice.find_elements(By.TAG_NAME, "option")))):
-                Select(choice).select_by_index(index)
-    for folded in page.find_elements(By.TAG_NAME, "summary"):
-        page.execute_script("arguments[0].parentElement.open = true", folded)
+        for index in reversed(range(len(Select(choice).options) if choice.is_displayed() else 0)):
+            Select(choice).select_by_index(index)
+    unfold(page)
     prefer(page, "dark")
     assert page.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches")
     assert severe(page) == []
 
 
-def test_the_log_would_have_told_of_an_error(page):
-    """What the test above finds nothing in does hold errors, those of the content security policy too."""
-    page.execute_script("setTimeout(() => { throw new Error('seen'); })")
-    page.execute_script(
-        "const image = new Image(); image.src = 'http://127.0.0.1:9/x.png'; document.body.append(image)"
-    )
-    messages = []
+def test_the_logs_tell_of_errors_and_requests(page):
+    """What other tests find nothing in does hold an error, one against the security policy, and a request."""
+    page.execute_script("setTimeout(() => { throw new Error('seen'); }); new Image().src = 'http://127.0.0.1:9/x.png';")
+    messages, asked = [], set()
 
-    def both():
-        messages.extend(entry["message"] for entry in severe(page))
+    def told():
+        messages.extend(severe(page))
+        asked.update(requests(page))
         return all(any(word in message for message in messages) for word in ("seen", "Content Security Policy"))
 
-    wait(page, both)
+    wait(page, told)
+    wait(page, lambda: asked.update(requests(page)) or "http://127.0.0.1:9/x.png" in asked)
 
 
-def test_nothing_is_fetched(page, address):
-    """The page asks for itself and for what is in it."""
-    entries = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    asked = {entry["params"]["request"]["url"] for entry in entries if entry["method"] == "Network.requestWillBeSent"}
-    assert address.as_uri() in asked
-    assert {url.partition(":")[0] for url in asked - {address.as_uri()}} <= {"data", "blob"}
+def test_nothing_is_fetched(page, opened):
+    """The page asks for itself and for what is in it, also when something is moved or chosen."""
+    find(page, "beta").send_keys(Keys.HOME, Keys.END)
+    choose_traversals_of(page, "β-VAE, constant")
+    asked = opened.requests | requests(page)
+    assert opened.address in asked
+    assert {url.partition(":")[0] for url in asked - {opened.address}} <= {"data", "blob"}
 
 
 @pytest.mark.parametrize(
-    ("slider", "output", "within"),
+    ("slider", "output", "within", "row"),
     [
-        ("beta", "beta-value", "#reconstructions"),
-        ("beta", "beta-value", "#samples"),
-        ("traversal-beta", "traversal-beta-value", "#traversal-units"),
+        ("beta", "beta-value", "#reconstructions", 1),
+        ("beta", "beta-value", "#samples", 0),
+        ("traversal-beta", "traversal-beta-value", "#traversal-units", 0),
     ],
 )
-def test_an_arrow_key_moves_the_pictures(page, slider, output, within):
-    """Each step shows another β, says which, and the way back shows what was there."""
+def test_an_arrow_key_moves_the_pictures(page, slider, output, within, row):
+    """Each step shows the MR-VAE at another β, says which, and the way back shows what was there."""
+    choose_traversals_of(page, "MR-VAE")
     control = find(page, slider)
     seen = {}
     for key, beta in ((Keys.HOME, "0.1"), (Keys.ARROW_RIGHT, "1"), (Keys.ARROW_RIGHT, "10"), (Keys.ARROW_LEFT, "1")):
         control.send_keys(key)
         assert control.get_attribute("aria-valuetext") == f"β {beta}"
         assert find(page, output).text == beta
-        assert seen.setdefault(beta, painted(page, within)) == painted(page, within)
-    assert all(seen["1"][row] not in (seen["0.1"][row], seen["10"][row]) for row in (-2, -1) if within != "#samples")
-    assert seen["0.1"] != seen["1"] != seen["10"]
+        assert seen.setdefault(beta, painted(page, within)[row]) == painted(page, within)[row]
+    assert len(set(seen.values())) == 3
 
 
 def test_a_beta_vae_shows_its_nearest_beta_and_says_so(page):
-    """No β-VAE was trained at 1, where the slider starts."""
-    assert find(page, "beta").get_attribute("aria-valuetext") == "β 1"
+    """No β-VAE was trained at 1; there is one at 10."""
+    find(page, "beta").send_keys(Keys.HOME, Keys.ARROW_RIGHT)
     assert "β-VAE, constant, nearest β 0.1" in find(page, "reconstructions").text
     find(page, "beta").send_keys(Keys.END)
     assert "nearest" not in find(page, "reconstructions").text
 
 
 def test_another_seed_has_other_pictures(page):
-    before = painted(page, "#samples")
-    Select(find(page, "seed")).select_by_visible_text("1")
-    wait(page, lambda: painted(page, "#samples") != before)
-    Select(find(page, "seed")).select_by_visible_text("0")
-    wait(page, lambda: painted(page, "#samples") == before)
+    choose(page, "seed", "0")
+    seen = []
+    for seed in ("1", "0"):
+        before = painted(page, "#samples")
+        choose(page, "seed", seed)
+        wait(page, lambda before=before: painted(page, "#samples") != before)
+        seen.append(painted(page, "#samples"))
+    choose(page, "seed", "1")
+    wait(page, lambda: painted(page, "#samples") == seen[0])
 
 
 def test_traversals_are_of_the_method_and_seed_that_are_chosen(page):
     """The pixels change with either, and β stays where it was."""
+    choose(page, "traversal-seed", "0")
+    choose_traversals_of(page, "MR-VAE")
     find(page, "traversal-beta").send_keys(Keys.END)
+    wait(page, lambda: labels(page)[0] == "MR-VAE, unit 5 from -2.5 to 2.5, at β 10")
     seen = [painted(page, "#traversal-units")]
     for name, choice in (("traversal-seed", "1"), ("traversal-method", "β-VAE, constant"), ("traversal-seed", "0")):
-        Select(find(page, name)).select_by_visible_text(choice)
+        choose(page, name, choice)
         wait(page, lambda: painted(page, "#traversal-units") not in seen)
         seen.append(painted(page, "#traversal-units"))
         assert find(page, "traversal-beta").get_attribute("aria-valuetext") == "β 10"
-    assert Select(find(page, "traversal-method")).first_selected_option.text == "β-VAE, constant"
+    assert labels(page)[0] == "β-VAE, constant, unit 5 from -2.5 to 2.5, at β 10"
     rows = find(page, "traversal-units").text.split("\n")
     assert rows == ["−2.5", "0", "2.5", "unit 5, variance 5.25", "unit 0, variance 0.25"]
-    labels = [
-        canvas.get_attribute("aria-label") for canvas in page.find_elements(By.CSS_SELECTOR, "#traversals canvas")
-    ]
-    assert labels[0] == "β-VAE, constant, unit 5 from -2.5 to 2.5, at β 10"
 
 
 def test_the_sentences_follow_their_slider_and_choices(page):
     control, sentences = find(page, "text-beta"), find(page, "sentences")
-    assert control.get_attribute("aria-valuetext") == "β 1"
-    assert "a first sentence" in sentences.text
-    assert "one of seed 0 at 1\n" in sentences.text
-    control.send_keys(Keys.ARROW_RIGHT)
-    assert control.get_attribute("aria-valuetext") == "β 10"
-    assert "one of seed 0 at 1\n" not in sentences.text
-    Select(find(page, "sentence")).select_by_index(1)
-    Select(find(page, "text-seed")).select_by_visible_text("1")
+    find(page, "sentence").send_keys(Keys.HOME)
+    find(page, "text-seed").send_keys(Keys.HOME)
+    for key, beta in ((Keys.HOME, "0.1"), (Keys.ARROW_RIGHT, "1"), (Keys.ARROW_RIGHT, "10")):
+        control.send_keys(key)
+        assert control.get_attribute("aria-valuetext") == f"β {beta}"
+        assert f"MR-VAE: likeliest words\none of seed 0 at {beta}\n" in sentences.text
+    find(page, "sentence").send_keys(Keys.END)
+    find(page, "text-seed").send_keys(Keys.END)
     assert "a second sentence" in sentences.text
-    assert "two of seed 1 at 10" in sentences.text
+    assert "MR-VAE: likeliest words\ntwo of seed 1 at 10\n" in sentences.text
 
 
 def test_the_tab_key_reaches_every_control(page):
     """Sliders, choices and boxes, in the order in which they stand on the page."""
-    shown = [
-        element.get_attribute("id")
-        for element in page.find_elements(By.CSS_SELECTOR, "main input, main select")
-        if element.is_displayed()
-    ]
-    assert {"beta", "seed", "traversal-beta", "traversal-method", "traversal-seed", "text-beta"} <= set(shown)
-    reached, stops = [], 0
-    while len(reached) < len(shown):
+    controls = [one for one in page.find_elements(By.CSS_SELECTOR, "main input, main select") if one.is_displayed()]
+    names = [one.get_attribute("id") for one in controls]
+    assert {"beta", "seed", "traversal-beta", "traversal-method", "traversal-seed", "text-beta"} <= set(names)
+    page.execute_script("document.querySelector('main a').focus()")
+    reached = []
+    for _ in range(200):
         page.switch_to.active_element.send_keys(Keys.TAB)
-        stops += 1
-        assert stops < 200, f"only {reached} of {shown}"
         focused = page.switch_to.active_element.get_attribute("id")
-        if focused in shown and focused not in reached:
-            reached.append(focused)
-    assert reached == shown
+        reached += [focused] if focused in names else []
+        if focused == names[-1]:
+            break
+    assert reached == names
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -285,8 +312,7 @@ def test_text_can_be_read(page, scheme):
     background = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     level = sum(int(value) for value in background.removeprefix("rgb(").removesuffix(")").split(","))
     assert (level < 3 * 64) == (scheme == "dark")
-    for folded in page.find_elements(By.TAG_NAME, "details"):
-        page.execute_script("arguments[0].open = true", folded)
+    unfold(page)
     contrasts = page.execute_script(CONTRASTS)
     assert {"p.headline", "h1", "td", "th", "dd", "a"} <= {name for name, _ in contrasts}
     assert {name: contrast for name, contrast in contrasts if contrast < 4.5} == {}
@@ -298,8 +324,7 @@ def test_a_phone_scrolls_down_only(page, width):
     page.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     )
-    for folded in page.find_elements(By.TAG_NAME, "details"):
-        page.execute_script("arguments[0].open = true", folded)
+    unfold(page)
     # The charts follow the width in their own time.
     wait(page, lambda: page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"))
     assert page.execute_script("return window.innerWidth") == width

@@ -1,6 +1,7 @@
 import pytest
 
 from evaluation.report import wording
+from evaluation.statistics import Estimate
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,20 @@ def test_lists(words, text):
 def test_a_range_that_reads_the_same_is_one_number():
     assert wording.between([1.0001, 1.0002]) == "1.00"
     assert wording.between([3.0, 1.0, 2.0]) == "1.00 to 3.00"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.043, "+4.3 %"), (-0.0123, "−1.2 %"), (0.0, "+0.0 %"), (1.5, "+150 %")]
+)
+def test_changes_in_percent_have_a_sign(fraction, text):
+    assert wording.percent_change(fraction) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.1284, "+0.128"), (-0.02, "−0.020"), (0.0001, "0.000")])
+def test_differences_of_shares_have_three_decimals(value, text):
+    assert wording.share_difference(value) == text
+
+
+def test_an_interval_is_written_only_where_there_is_one():
+    assert wording.interval(Estimate(2.0, low=-1.0, high=3.0), wording.difference) == "−1.00 to +3.00"
+    assert wording.interval(Estimate(2.0), wording.difference) == ""

@@ -11,13 +11,17 @@ import pytest
 from PIL import Image
 
 from evaluation.records import Cost, Point, from_parquet
+from evaluation.report import text_tables
+from evaluation.report.comparison_tables import COLUMNS, PROBABILITY
 from evaluation.report.contents import Pictures
-from evaluation.report.html import render_html
+from evaluation.report.definitions import definitions
+from evaluation.report.html import MOST_DOWNLOAD, render_html
 from evaluation.report.markdown import render_markdown
 from evaluation.report.pictures import sprite
 from evaluation.report.summary import summarise
 from evaluation.report.write import write_report
 
+TABLES = {"points.csv", "costs.csv", "trials.csv", "seeds.csv"}
 HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)> & \"quoted\""
 
 
@@ -86,15 +90,15 @@ def hostile_sweep(build):
 def test_everything_is_written(build, tmp_path):
     files = write_report(build.sweep(*build.straight_pair()), tmp_path / "new" / "report")
     written = {path.name for path in (tmp_path / "new" / "report").iterdir()}
-    assert written == {"report.html", "report.md", "points.csv", "points.parquet", "costs.csv", "trials.csv"}
+    assert written == {"report.html", "report.md", "points.parquet", *TABLES}
     assert {getattr(files, field.name).name for field in fields(files)} == written
 
 
 def test_writing_again_replaces_and_leaves_nothing_behind(build, tmp_path):
     write_report(build.sweep(), tmp_path)
     files = write_report(build.sweep(*build.straight_pair()), tmp_path)
-    assert "One MR-VAE run costs" in files.markdown.read_text(encoding="utf-8")
-    assert len(list(tmp_path.iterdir())) == 6
+    assert "one MR-VAE run takes" in files.markdown.read_text(encoding="utf-8")
+    assert len(list(tmp_path.iterdir())) == 3 + len(TABLES)
 
 
 def test_the_same_record_gives_the_same_files(build, tmp_path):
@@ -150,9 +154,17 @@ def test_the_page_offers_its_tables_as_data(build, tmp_path):
     files = write_report(build.sweep(*build.straight_pair()), tmp_path)
     page = Page(files.html.read_text(encoding="utf-8"))
     links = {a["download"]: a["href"] for tag, a in page.elements if tag == "a" and "download" in a}
-    assert set(links) == {"points.csv", "costs.csv", "trials.csv"}
+    assert set(links) == TABLES
     for name, address in links.items():
         assert base64.b64decode(address.partition("base64,")[2]) == (tmp_path / name).read_bytes()
+
+
+def test_a_table_that_is_too_large_for_the_page_is_named_and_not_carried(build):
+    """Eight mebibytes fit; a link to a file beside the page would be dead where the page is sent on alone."""
+    small, large = b"x" * MOST_DOWNLOAD, b"x" * (MOST_DOWNLOAD + 1)
+    page = page_of(build.sweep(*build.straight_pair()), {"trials.csv": small, "points.csv": large})
+    assert [a["download"] for tag, a in page.elements if tag == "a" and "download" in a] == ["trials.csv"]
+    assert "points.csv: too large for this page, beside it in the report’s folder" in "".join(page.text)
 
 
 def test_the_page_loads_nothing(build):
@@ -298,6 +310,31 @@ def test_the_page_says_what_squared_error_means_for_beta(build):
 def test_markdown_tables_have_as_many_cells_as_columns(build):
     sweep = build.sweep(*[replace(t, message="a | b", attempts=2) for t in build.straight_pair()])
     tables = re.findall(r"(?:^\|.*\|$\n)+", render_markdown(sweep, summarise(sweep)), re.MULTILINE)
-    assert len(tables) == 4
+    assert len(tables) == 6
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_of_very_many_points_the_first_are_listed_and_all_are_counted(build, monkeypatch):
+    monkeypatch.setattr(text_tables, "MOST_POINTS", 4)
+    sweep = build.sweep(*build.straight_pair())
+    assert "The first 4 of 5 operating points; points.csv has all" in "".join(page_of(sweep).text)
+    assert "The first 4 of 5; points.csv has all." in render_markdown(sweep, summarise(sweep))
+
+
+def test_every_number_of_the_comparison_has_a_definition(build):
+    """Each column of the tables that set one run against a sweep is a term of “How to read this”, or part of one."""
+    sweep = build.sweep(*build.straight_pair(seed=0), *build.straight_pair(seed=1))
+    page = page_of(sweep)
+    terms = {term.casefold() for term, _ in definitions(summarise(sweep), [])}
+    heads = [column.head.removesuffix(", difference") for column in COLUMNS] + [PROBABILITY]
+    assert [head for head in heads if head.casefold() not in terms] == []
+    assert "all 4 resamples, 3 of them different: the range of all of them" in "".join(page.text)
+
+
+def test_every_metric_that_was_measured_has_a_definition(build):
+    points = [replace(build.point(1, 2), psnr_db=20.0, fid=9.0, inception_extractor="inception-1234", nll_samples=64)]
+    meanings = dict(definitions(summarise(build.sweep()), points))
+    assert "PSNR, dB" in meanings
+    assert meanings["FID"].endswith("Lower is better. Here: features of inception-1234.")
+    assert "NLL, nats" not in meanings

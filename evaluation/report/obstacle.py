@@ -1,0 +1,54 @@
+"""What stands in the way of a comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evaluation.report.wording import counted, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evaluation.report.contents import SweepRecord, TrialRecord
+    from evaluation.report.series import Series
+
+
+def obstacle(sweep: SweepRecord, series: Sequence[Series]) -> str:
+    """Return why one run cannot be set against a sweep as things stand, as a sentence; empty if it can."""
+    trials = sweep.trials
+    if sweep.waiting:
+        return f"No comparison yet: {counted(sweep.waiting, 'trial')} wait for a learning rate to be chosen."
+    if not trials:
+        return "The sweep has no trials."
+    if not any(trial.done for trial in trials):
+        return f"No trial has finished yet: {_states(trials)}."
+    unfinished = [trial for trial in trials if not trial.done]
+    if unfinished:
+        verb = "is" if len(unfinished) == 1 else "are"
+        share = f"{len(unfinished)} of {len(trials)} trials {verb} not done"
+        return f"No comparison yet: {share} ({_states(unfinished)})."
+    return _one_sided(trials, series) or _unmatched_seeds(series)
+
+
+def _states(trials: Sequence[TrialRecord]) -> str:
+    states = [trial.state for trial in trials]
+    return listed([f"{states.count(state)} {state}" for state in ("failed", "running", "pending") if state in states])
+
+
+def _one_sided(trials: Sequence[TrialRecord], series: Sequence[Series]) -> str:
+    methods, number = {one.method for one in series}, counted(len(trials), "trial")
+    if methods == {"beta-vae"}:
+        return f"Only β-VAEs were trained ({number}); a comparison takes an MR-VAE run too."
+    if methods == {"mr-vae"}:
+        return f"Only MR-VAEs were trained ({number}); a comparison takes a sweep of β-VAEs too."
+    return ""
+
+
+def _unmatched_seeds(series: Sequence[Series]) -> str:
+    everywhere = {seed.seed for one in series for seed in one.seeds}
+    for one in series:
+        lacking = sorted(everywhere - {seed.seed for seed in one.seeds})
+        if lacking:
+            named = f"seed{'s' if len(lacking) > 1 else ''} {listed([str(seed) for seed in lacking])}"
+            return f"No comparison yet: {one.name} lacks {named}, which others have."
+    return ""
