@@ -27,8 +27,8 @@ def check_weights(evaluations: Iterable[Evaluation], data_root: Path) -> None:
     path = weights_below(data_root)
     if any("fid" in evaluation.metrics for evaluation in evaluations) and not path.is_file():
         raise UserError(
-            f"fid needs the weights of Inception: looked for {path}. Get them with `mrvae-orch data fetch {NAME} --data "
-            f"{data_root}`, or ask for frechet_classifier, which needs none"
+            f"fid needs the weights of Inception: looked for {path}. Get them with `mrvae-orch data fetch {NAME} "
+            f"--data {data_root}`, or ask for frechet_classifier, which needs none"
         )
 
 

@@ -78,8 +78,8 @@ def _has_choice(summary: ReportSummary) -> bool:
 
 
 ENERGY = (
-    "What the boards held have used, idle power included; unknown on a CPU and on a shared GPU. The counter moves every "
-    "20 to 100 ms, so that short phases are rough."
+    "What the boards held have used, idle power included; unknown on a CPU and on a shared GPU. The counter moves "
+    "every 20 to 100 ms, so that short phases are rough."
 )
 
 

@@ -21,6 +21,7 @@ def _store(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 
 
 def complete_sweep(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the sweeps of the store whose names begin so, for a shell."""
     store = context.params.get("store") or Store(Path("runs"))
     return [name for name in store.sweep_names() if name.startswith(incomplete)]
 
