@@ -153,6 +153,8 @@ class MultiRateVAESection(MethodSection):
 
     def label(self) -> str:
         """Return what its curve is called; gates are named where they are not the usual ones."""
+        if self.encoder_gate == self.decoder_gate != MultiRateVAE.encoder_gate:
+            return f"MR-VAE, {self.encoder_gate} gates"
         parts = {"encoder": (self.encoder_gate, MultiRateVAE.encoder_gate)}
         parts["decoder"] = (self.decoder_gate, MultiRateVAE.decoder_gate)
         unusual = [f"{chosen} {part} gate" for part, (chosen, usual) in parts.items() if chosen != usual]
