@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 COMPARED_PHASES = ("train", "evaluate")
-"""What the comparison of methods counts: work that grows with what is trained and measured. Set-up (data, compile)
-falls on whichever trial a worker process runs first, and checkpoints on how often the user wants them; MLPerf leaves
-initialisation out too. All phases stand in the compute table."""
+"""What the comparison of methods counts: training, and measuring rate and distortion. Further metrics and pictures are
+one's own choice. Set-up (data, compile) falls on whichever trial a worker process runs first, and checkpoints on how
+often the user wants them; MLPerf leaves initialisation out too. All phases stand in the compute table."""
 
 UNCALIBRATED: Mapping[str, float] = MappingProxyType({})
 """No speeds: nothing is converted."""

@@ -128,9 +128,9 @@ class HistoryRow:
 class Cost:
     """What one phase of one attempt at a trial cost; failed and interrupted attempts have rows too.
 
-    `phase` is train, evaluate, along (evaluation during training), compile, data or checkpoint. `outcome`
-    is that of the attempt: done, failed, interrupted, or running while it lasts (what a later attempt finds so was
-    killed, and becomes "killed").
+    `phase` is train, evaluate (rate and distortion), metrics (whatever else is measured, and pictures), along
+    (evaluation during training), compile, data or checkpoint. `outcome` is that of the attempt: done, failed,
+    interrupted, or running while it lasts (what a later attempt finds so was killed, and becomes "killed").
     `flops` counts a multiply-add as two, forward and backward, as torch's counter sees them (elementwise work is
     not seen); null where the phase does no counted work. `joules` is what the boards held have used, idle power
     included; their counter moves every 20 to 100 ms, so a short phase's is rough. It is null where the device does not

@@ -75,7 +75,7 @@ class Accountant:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the block's time for a phase: train, evaluate, along, compile, data or checkpoint."""
+        """Count the block's time for a phase: train, evaluate, metrics, along, compile, data or checkpoint."""
         self._mark()
         self._phases.append(name)
         try:

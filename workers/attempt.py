@@ -187,7 +187,8 @@ class Attempt:
             flops = forward_flops_per_image(model, self.trial.dataset.shape)
         with self.accountant.phase("evaluate"):
             points = self._points(model, data, evaluation)
-            shown = show(self.trial, model, images, evaluation, self.device)
+            with self.accountant.phase("metrics"):
+                shown = show(self.trial, model, images, evaluation, self.device)
         examined = len(images) * len(points)
         self.accountant.count("evaluate", examined, flops * examined * images.mean_share_of_longest())
         for point in points:
@@ -211,6 +212,7 @@ class Attempt:
             device=self.device,
             should_stop=self.context.should_stop,
             quality=self._quality(data, evaluation),
+            aside=lambda: self.accountant.phase("metrics"),
         )
 
     def _quality(self, data: ResidentData, evaluation: Evaluation) -> QualityColumns | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from workers.seeding import generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from models.vae import VAE
     from workers.data.split import Split
@@ -39,24 +41,36 @@ def measure(
     device: torch.device,
     should_stop: Callable[[], bool],
     quality: QualityColumns | None = None,
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> list[Point]:
     """Return the operating points of a trained model, one posterior sample an example, in float32.
 
     Every β sees the same noise, so that differences between points are the model's. `quality` measures generated
-    images, for an evaluation that asks for it. Raises Interrupted.
+    images, for an evaluation that asks for it. `aside` is entered while metrics beside rate and distortion are
+    measured, so that their time can be told apart. Raises Interrupted.
     """
     points = []
-    references = quality.references() if quality else []
+    with aside():
+        references = quality.references() if quality else []
     for beta in evaluation.betas:
         if should_stop():
             raise Interrupted
-        point = _point(trial, model, data, evaluation, beta, sweep=sweep, device=device)
-        points.append(replace(point, **quality.at(model, beta, references)) if quality else point)
+        point = _point(trial, model, data, evaluation, beta, sweep=sweep, device=device, aside=aside)
+        with aside():
+            points.append(replace(point, **quality.at(model, beta, references)) if quality else point)
     return points
 
 
 def _point(
-    trial: Trial, model: VAE, data: Split, evaluation: Evaluation, beta: float, *, sweep: str, device: torch.device
+    trial: Trial,
+    model: VAE,
+    data: Split,
+    evaluation: Evaluation,
+    beta: float,
+    *,
+    sweep: str,
+    device: torch.device,
+    aside: Callable[[], AbstractContextManager[None]],
 ) -> Point:
     def noise(examples: int, random: torch.Generator) -> list[torch.Tensor]:
         return [torch.randn(examples, *shape, generator=random, device=device) for shape in model.latent_shapes]
@@ -74,12 +88,14 @@ def _point(
             x = data.batch(indices, random)
             evidence = model(x, condition(len(x)), noise(len(x), random))
             totals = totals.update(evidence.distortion, evidence.rates)
-            for measure in measures:
-                # A generator for each, so that no metric's numbers hang on which others are asked for.
-                measure.update(x, evidence, generator(device, trial.seed, type(measure).__name__, number))
+            with aside():
+                for measure in measures:
+                    # A generator for each, so that no metric's numbers hang on which others are asked for.
+                    measure.update(x, evidence, generator(device, trial.seed, type(measure).__name__, number))
     columns: dict[str, Any] = {}
-    for measure in measures:
-        columns |= measure.columns(totals)
+    with aside():
+        for measure in measures:
+            columns |= measure.columns(totals)
     return Point(
         trial_id=trial.trial_id,
         eval_id=evaluation.eval_id,

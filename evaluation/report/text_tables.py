@@ -55,7 +55,7 @@ def methods_table(series: Sequence[Series]) -> Table:
         "parameters": lambda one: " to ".join(f"{count:,}" for count in one.parameters) or NONE,
         "train": lambda one: _time(one.spent, phases=("train",)),
         "evaluate": lambda one: _time(one.spent, phases=("evaluate",)),
-        "other": lambda one: _time(one.spent, phases=("along", "compile", "data", "checkpoint")),
+        "other": lambda one: _time(one.spent, phases=("metrics", "along", "compile", "data", "checkpoint")),
         "lost": lambda one: _time(one.spent, useful=False),
         "FLOPs": lambda one: _flops(one.spent),
         "energy": lambda one: _energy(one.spent),

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from evaluation.compute import COMPARED_PHASES
 from evaluation.records import Point, from_parquet
 from models.registry import configure
 from models.vae import Evidence, Posterior, gaussian_rate
+from workers.costs import read_costs
 from workers.data.digits import Digits
 from workers.data.sprites import Sprites
 from workers.measures import MEASURES
@@ -139,3 +141,14 @@ def test_fid_without_weights_is_a_failure_that_says_what_to_do(make_trial, make_
     assert outcome.state == "failed"
     assert "nowhere/weights.pth" in outcome.message
     assert "frechet_classifier" in outcome.message
+
+
+def test_further_metrics_have_a_phase_of_their_own(make_trial, make_context):
+    """Or asking for one more would make a method dearer in the comparison, which counts rate and distortion alone."""
+    trial = make_trial(epochs=1)
+    names = ("importance_weighted_nll", "mutual_information")
+    context = make_context(trial, evaluation=Evaluation((0.1, 1.0), metrics=names, importance_samples=5))
+    assert run_trial(trial, context).state == "done"
+    phases = {cost.phase for cost in read_costs(context.store.trial(trial.trial_id))}
+    assert {"evaluate", "metrics"} <= phases
+    assert "metrics" not in COMPARED_PHASES
