@@ -23,7 +23,10 @@ def format_option(known: Iterable[str], usual: Sequence[str]) -> Callable[[Any],
         named = [name.strip() for value in values for name in value.split(",")]
         for name in named:
             if name not in choices:
-                raise click.BadParameter(f"no format {name!r}; {hint(name, choices)} There are {', '.join(choices)}.")
+                advice, every = hint(name, choices), ", ".join(choices)
+                raise click.BadParameter(
+                    f"no format {name!r}; {advice}" + ("" if every in advice else f" There are {every}.")
+                )
         return tuple(dict.fromkeys(named)) or tuple(usual)
 
     return click.option(

@@ -126,7 +126,10 @@ def test_figures_and_tables_for_a_paper(invoke, tmp_path):
         (["linear", "nonlinaer"], "did you mean 'nonlinear'?"),
         (["linear", "../evil"], "is not a sweep's name"),
         ([], "Missing argument"),
-        (["linear", "nonlinear", "--format", "docx"], "There are html, markdown, csv, pdf, svg, latex."),
+        (
+            ["linear", "nonlinear", "--format", "docx"],
+            "no format 'docx'; choose one of html, markdown, csv, pdf, svg, latex\n",
+        ),
         (["linear", "nonlinear", "--format", "parquet"], "no format 'parquet'"),
     ],
 )
