@@ -18,9 +18,11 @@ class Progress:
 class Outcome:
     """How an attempt ended.
 
-    `state` is done, failed (again each time: not worth a retry), stopped (as asked) or interrupted (by the store:
-    worth a retry once its cause is gone).
+    `state` is done, failed (again each time: not worth a retry), stopped (as asked) or interrupted (worth a retry once
+    its `cause` is gone: "store" for disks, networks and object stores, "memory" where a device ran out of it,
+    "machine" for a device that is missing or broken).
     """
 
     state: str
     message: str = ""
+    cause: str = ""

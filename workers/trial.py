@@ -284,17 +284,35 @@ class Along:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a trial holds while it runs. Not identity: the same trial on other hardware is the same trial."""
+    """What a trial holds while it runs. Not identity: the same trial on other hardware is the same trial.
+
+    `cpus`, `gpus` and `memory_gib` are what each of its `ranks` holds: processes that share every batch (DDP).
+    `gpu_kind` is Ray's name of an accelerator, such as "H200"; empty takes any. `least_ranks` is how few ranks it
+    may go on with after some were lost; 0 means that it needs them all.
+    """
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory_gib: float = 0.0
+    gpu_kind: str = ""
+    ranks: int = 1
+    least_ranks: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            _require(math.isfinite(value) and value >= 0, f"{field.name} is {value:g}; it must be 0 or more")
+        for name in ("cpus", "gpus", "memory_gib"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, f"{name} is {value:g}; it must be 0 or more")
         _require(self.cpus > 0 or self.gpus > 0, "a trial needs some CPU or GPU to run on; cpus and gpus are 0")
+        _require(self.ranks >= 1, f"ranks is {self.ranks}; it must be 1 or more")
+        _require(
+            0 <= self.least_ranks <= self.ranks,
+            f"least_ranks is {self.least_ranks}; it must be between 0 (all of them) and ranks ({self.ranks})",
+        )
+        _require(
+            self.ranks == 1 or self.gpus == int(self.gpus),
+            f"gpus is {self.gpus:g}; each of several ranks needs whole GPUs, or none",
+        )
+        _require(not self.gpu_kind or self.gpus > 0, "gpu_kind is set, but gpus is 0; set gpus too")
 
 
 def _fields(instance: Any) -> dict[str, Any]:
