@@ -9,9 +9,21 @@ from workers.store import StoreError
 class UserError(Exception):
     """Something a user can mend; the message names the place, the cause and the next step."""
 
+    exit_code = 2
+
 
 class SweepError(UserError):
     """A sweep cannot be found, is being run by another process, or cannot run on this machine."""
+
+
+class ClusterError(UserError):
+    """A cluster cannot be reached, or does not let this process in."""
+
+
+class ClusterUnreachable(ClusterError):  # noqa: N818 (a state of the network, which says nothing of the sweep)
+    """A cluster gives no answer: nobody knows how a sweep stands there, and it has not failed."""
+
+    exit_code = 3
 
 
 def as_user_error(error: Exception) -> UserError | None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import console, data_option, store_option, sweep_argument, tracking_option
+from orchestrator.cli.options import data_option, run_here, store_option, sweep_argument, tracking_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +41,9 @@ def command(
     mrvae-orch evaluate quickstart --betas 0.01,0.03,0.1,0.3,1,3,10
     """
     from orchestrator.evaluating import with_evaluation
-    from orchestrator.submission import SubmitOptions, submit
+    from orchestrator.submission import SubmitOptions
     from orchestrator.sweeps import load_sweep
 
     spec = with_evaluation(load_sweep(store, sweep_name).plan.spec, metrics=metrics, betas=betas, split=split)
     options = SubmitOptions(data_root=data_root, tracking_uri=tracking_uri, train=False)
-    context.exit(submit(spec, store, options, console()))
+    context.exit(run_here(spec, store, options))

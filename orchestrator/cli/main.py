@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.errors import as_user_error
+from orchestrator.errors import UserError, as_user_error
 
 COMMANDS = {
     "submit": "train what is left of a sweep and report on it",
@@ -68,11 +68,13 @@ class CommandGroup(click.Group):
             known = as_user_error(error)
             if known is None:
                 raise
-            raise _Refusal(str(known)) from error
+            raise _Refusal(known) from error
 
 
 class _Refusal(click.ClickException):
-    exit_code = 2
+    def __init__(self, error: UserError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: Any = None) -> None:  # noqa: ARG002 (click's)
         click.echo(self.message, err=True)

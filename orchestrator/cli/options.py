@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from workers.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from orchestrator.spec import SweepSpec
+    from orchestrator.submission import SubmitOptions
 
 
-def _store(_context: click.Context, _parameter: click.Parameter, value: str) -> Store:
+STORE_PLACE = "orchestrator.store_place"
+"""In a context's `meta`: the store as the user wrote it."""
+
+
+def _store(context: click.Context, _parameter: click.Parameter, value: str) -> Store:
+    context.meta[STORE_PLACE] = value
     return Store(Path(value))
 
 
@@ -66,6 +74,11 @@ set_option = click.option(
     multiple=True,
     help="Change one value of the spec, such as training.epochs=5; may be repeated; comes after --scale.",
 )
+address_option = click.option(
+    "--address",
+    metavar="URL",
+    help="The dashboard of a Ray cluster, such as http://head:8265.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 spec_argument = click.argument("spec_path", metavar="SPEC", type=click.Path(path_type=Path))
 
@@ -79,6 +92,59 @@ def console() -> Console:
     """Return the console that results go to; tables in a file or a pipe are not cut to a terminal's width."""
     found = Console(highlight=False, markup=False)
     return found if found.is_terminal else Console(highlight=False, markup=False, width=PLAIN_WIDTH)
+
+
+def send_to(
+    address: str,
+    context: click.Context,
+    spec: SweepSpec,
+    store: Store,
+    *,
+    tracking_uri: str | None,
+    retry_failed: bool,
+    checkpoint_seconds: float,
+    code: bool,
+    stay: bool,
+) -> int:
+    """Send a sweep to a cluster with the options of a command, and return the exit code."""
+    from orchestrator.jobs import SentSweep
+    from orchestrator.sending import cluster_place, open_cluster, send_sweep, tracking_place
+
+    # The cluster has a data folder of its own, unless one is named.
+    is_named = context.get_parameter_source("data_root") is not ParameterSource.DEFAULT
+    sweep = SentSweep(
+        spec,
+        cluster_place("--store", context.meta[STORE_PLACE]),
+        data_root=cluster_place("--data", str(context.params["data_root"])) if is_named else None,
+        tracking_uri=tracking_place(tracking_uri),
+        retry_failed=retry_failed,
+        checkpoint_seconds=checkpoint_seconds,
+        code=code,
+    )
+    out = console()
+    return send_sweep(open_cluster(address, out), sweep, store, out, stay=stay)
+
+
+def run_here(spec: SweepSpec, store: Store, options: SubmitOptions, *, connect: bool = False) -> int:
+    """Run a sweep on this machine's Ray, or on the cluster whose job this process is, and return the exit code."""
+    from orchestrator.driver_log import logged_console
+    from orchestrator.submission import submit
+
+    with contextlib.ExitStack() as held:
+        if connect:
+            held.enter_context(_this_cluster())
+        return submit(spec, store, options, held.enter_context(logged_console(console(), store, spec.name)))
+
+
+@contextlib.contextmanager
+def _this_cluster() -> Iterator[None]:
+    from orchestrator.cluster import connected_ray
+    from orchestrator.parcel import LOCK, differences
+
+    for difference in differences(Path(LOCK).read_text()):
+        console().print(difference, soft_wrap=True)
+    with connected_ray():
+        yield
 
 
 def print_scale(spec: SweepSpec, out: Console) -> None:

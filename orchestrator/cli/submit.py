@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.options import (
+    address_option,
     console,
     data_option,
     print_scale,
+    run_here,
     scale_option,
+    send_to,
     set_option,
     spec_argument,
     store_option,
@@ -38,9 +41,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="How often a running trial checkpoints.",
 )
+@address_option
+@click.option("--follow", "stay", is_flag=True, help="With --address: stay, and print what the sweep prints.")
+@click.option("--code", is_flag=True, help="With --address: send this installation's own code too.")
+@click.option("--connect", is_flag=True, hidden=True, help="Run on the cluster whose job this process is.")
 @click.pass_context
 def command(
     context: click.Context,
+    *,
     spec_path: Path,
     store: Store,
     data_root: Path,
@@ -50,17 +58,26 @@ def command(
     dry_run: bool,
     retry_failed: bool,
     checkpoint_every: float,
+    address: str | None,
+    stay: bool,
+    code: bool,
+    connect: bool,
 ) -> None:
-    """Train what is left of a sweep on this machine's Ray, and report on it.
+    """Train what is left of a sweep on this machine's Ray, or on a cluster's, and report on it.
 
     Nothing that is done is done again: the same command goes on where it was interrupted, and a spec with more β,
     seeds or metrics runs only what is new. Exit codes: 0 all done; 1 some trials failed; 2 the spec, the data or
-    the store cannot be used; 130 interrupted, after running trials have checkpointed.
+    the store cannot be used; 3 the cluster cannot be reached; 130 interrupted, after running trials have
+    checkpointed.
+
+    With --address the sweep is sent to a cluster, and the command returns at once. The store, and the folder of
+    --data if it is given, are then places that the cluster's machines reach. A sweep that runs there is joined.
 
     \b
     mrvae-orch submit recipes/quickstart.yaml
     mrvae-orch submit my.yaml --scale smoke
     mrvae-orch submit my.yaml --store /mnt/runs --set training.epochs=20 --set seeds=[0,1,2]
+    mrvae-orch submit my.yaml --store /mnt/runs --address http://head:8265
     """
     from orchestrator.spec_file import read_spec
 
@@ -71,7 +88,23 @@ def command(
         show_plan(spec, store, console())
         return
     print_scale(spec, console())
-    from orchestrator.submission import SubmitOptions, submit
+    if address is not None:
+        context.exit(
+            send_to(
+                address,
+                context,
+                spec,
+                store,
+                tracking_uri=tracking_uri,
+                retry_failed=retry_failed,
+                checkpoint_seconds=checkpoint_every,
+                code=code,
+                stay=stay,
+            )
+        )
+    if stay or code:
+        raise click.UsageError("--follow and --code are of a cluster; add --address")
+    from orchestrator.submission import SubmitOptions
 
     options = SubmitOptions(
         data_root=data_root,
@@ -79,4 +112,4 @@ def command(
         retry_failed=retry_failed,
         checkpoint_seconds=checkpoint_every,
     )
-    context.exit(submit(spec, store, options, console()))
+    context.exit(run_here(spec, store, options, connect=connect))
