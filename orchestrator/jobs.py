@@ -34,7 +34,7 @@ FOLLOW_SECONDS = 2.0
 UNREACHABLE_SECONDS = 120.0
 """How long a cluster may give no answer before `follow` lets go of it."""
 PROBE_SECONDS = 120.0
-STOPPED, SUCCEEDED, FAILED = "STOPPED", "SUCCEEDED", "FAILED"
+PENDING, STOPPED, SUCCEEDED, FAILED = "PENDING", "STOPPED", "SUCCEEDED", "FAILED"
 EXIT_STOPPED = 130
 OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 """Variables that Ray's client takes an address from, in place of the one it is given."""
@@ -139,6 +139,11 @@ class Cluster:
     def running(self, family: str) -> ClusterJob | None:
         """Return the job of a family that has not ended, or None."""
         return next((job for job in self.jobs(family) if not job.ended), None)
+
+    def has_ended(self, job_id: str) -> bool:
+        """Whether a job is over, or gone."""
+        job = self.job(job_id)
+        return job is None or job.ended
 
     def log(self, job_id: str) -> str:
         """Return what a job has printed so far."""

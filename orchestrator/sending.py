@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import click
+
 from orchestrator.errors import UserError
 from orchestrator.jobs import Cluster, SentSweep, authentication_remark, follow, send
 from orchestrator.requests import request_retry
@@ -50,15 +52,20 @@ def tracking_place(uri: str | None) -> str | None:
     return uri
 
 
-def open_cluster(address: str, console: Console) -> Cluster:
+def open_cluster(address: str) -> Cluster:
     """Return a cluster by its address; says so where authentication is switched off."""
     if remark := authentication_remark():
-        console.print(remark, soft_wrap=True)
+        click.echo(remark, err=True)
     return Cluster(address)
 
 
-def send_sweep(cluster: Cluster, sweep: SentSweep, store: Store, console: Console, *, stay: bool) -> int:
-    """Have a cluster run a sweep, say how it is followed, and return 0; or stay, and return the sweep's exit code."""
+def send_sweep(
+    cluster: Cluster, sweep: SentSweep, store: Store, console: Console, *, stay: bool, retry_joined: bool
+) -> int:
+    """Have a cluster run a sweep, say how it is followed, and return 0; or stay, and return the sweep's exit code.
+
+    `retry_joined` asks one that runs there already to try anew what failed.
+    """
     name = sweep.spec.name
     there, here = cluster.ray_versions()
     if _minor(there) != _minor(here):
@@ -68,7 +75,7 @@ def send_sweep(cluster: Cluster, sweep: SentSweep, store: Store, console: Consol
         console.print(
             f"{name}: runs there already, as job {sent.job_id}, with the options it was given", soft_wrap=True
         )
-        if sweep.retry_failed:
+        if retry_joined:
             _ask_for_retry(store, name, console)
     else:
         console.print(f"{name}: sent to {cluster.address} as job {sent.job_id}", soft_wrap=True)

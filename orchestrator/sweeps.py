@@ -13,14 +13,18 @@ from orchestrator.spec_file import spec_from_text, spec_yaml
 from workers.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from orchestrator.plan import Plan
+    from orchestrator.plan import Plan, PlannedTrial
     from workers.store import Store
 
 SPEC = "spec.yaml"
 SUBMITTED = "submitted.json"
+
+
+class SweepIsRunning(SweepError):  # noqa: N818 (a state of the sweep, not a defect)
+    """A sweep is being run by another process."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,28 @@ def load_sweep(store: Store, name: str) -> Sweep:
 
 @contextlib.contextmanager
 def sole_driver(store: Store, name: str) -> Iterator[None]:
-    """Hold a sweep for the block. Raises SweepError where another process runs it."""
+    """Hold a sweep for the block. Raises SweepIsRunning where another process runs it."""
     with store.sweep(name).try_lock() as held:
         if not held:
-            raise SweepError(
+            raise SweepIsRunning(
                 f"sweep {name!r} is being run by another process; follow it with `mrvae-orch status {name}`"
             )
         yield
+
+
+def trials_named(sweep: Sweep, prefixes: Iterable[str]) -> list[PlannedTrial]:
+    """Return the trials of a sweep whose ids begin so. Raises SweepError where none does, or more than one."""
+    return [_named(sweep, prefix) for prefix in prefixes]
+
+
+def _named(sweep: Sweep, prefix: str) -> PlannedTrial:
+    found = [planned for planned in sweep.plan.trials if planned.trial_id.startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise SweepError(f"no trial of sweep {sweep.name!r} begins with {prefix!r}; see mrvae-orch status {sweep.name}")
+    ids = ", ".join(planned.trial_id[: len(prefix) + 8] for planned in found[:5])
+    raise SweepError(f"{len(found)} trials of sweep {sweep.name!r} begin with {prefix!r}: {ids}; write more of the id")
 
 
 def _unknown(store: Store, name: str) -> str:

@@ -13,6 +13,11 @@ COMMANDS = {
     "submit": "train what is left of a sweep and report on it",
     "plan": "show the trials of a spec and what they would cost",
     "status": "show what is done, running, failed and left",
+    "list": "list the sweeps of a store, and those that a cluster runs",
+    "watch": "follow a sweep that runs elsewhere",
+    "logs": "print what a sweep or one of its trials said",
+    "cancel": "stop a sweep, or trials of it",
+    "retry": "try anew what failed or was cancelled",
     "report": "write the report of a sweep again",
     "compare": "compare sweeps of several datasets or architectures",
     "evaluate": "measure finished trials again, without training",
@@ -89,6 +94,7 @@ def cli() -> None:
     mrvae-orch plan recipes/quickstart.yaml        what would run, and at what cost
     mrvae-orch submit recipes/quickstart.yaml      run it; the same command again goes on where it stopped
     mrvae-orch status quickstart                   how it stands
+    mrvae-orch submit my.yaml --address URL        run it on a Ray cluster; then watch, logs, cancel and retry
     mrvae-orch report quickstart --out report/     the report, again
     mrvae-orch ui                                  browse the runs in MLflow
     """

@@ -34,6 +34,15 @@ def complete_sweep(context: click.Context, _parameter: click.Parameter, incomple
     return [name for name in store.sweep_names() if name.startswith(incomplete)]
 
 
+def complete_trial(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the ids of the sweep's trials that begin so, for a shell."""
+    from orchestrator.sweeps import load_sweep
+
+    store = context.params.get("store") or Store(Path("runs"))
+    trials = load_sweep(store, context.params["sweep_name"]).plan.trials
+    return [planned.trial_id for planned in trials if planned.trial_id.startswith(incomplete)]
+
+
 PLAIN_WIDTH = 200
 
 store_option = click.option(
@@ -79,6 +88,18 @@ address_option = click.option(
     metavar="URL",
     help="The dashboard of a Ray cluster, such as http://head:8265.",
 )
+follow_option = click.option(
+    "--follow", "stay", is_flag=True, help="With --address: stay, and print what the sweep prints."
+)
+code_option = click.option("--code", is_flag=True, help="With --address: send this installation's own code too.")
+checkpoint_option = click.option(
+    "--checkpoint-every",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="How often a running trial checkpoints.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 spec_argument = click.argument("spec_path", metavar="SPEC", type=click.Path(path_type=Path))
 
@@ -101,10 +122,11 @@ def send_to(
     store: Store,
     *,
     tracking_uri: str | None,
-    retry_failed: bool,
     checkpoint_seconds: float,
     code: bool,
     stay: bool,
+    retry_failed: bool = False,
+    retry_joined: bool = False,
 ) -> int:
     """Send a sweep to a cluster with the options of a command, and return the exit code."""
     from orchestrator.jobs import SentSweep
@@ -114,15 +136,21 @@ def send_to(
     is_named = context.get_parameter_source("data_root") is not ParameterSource.DEFAULT
     sweep = SentSweep(
         spec,
-        cluster_place("--store", context.meta[STORE_PLACE]),
+        place_on_cluster(context),
         data_root=cluster_place("--data", str(context.params["data_root"])) if is_named else None,
         tracking_uri=tracking_place(tracking_uri),
         retry_failed=retry_failed,
         checkpoint_seconds=checkpoint_seconds,
         code=code,
     )
-    out = console()
-    return send_sweep(open_cluster(address, out), sweep, store, out, stay=stay)
+    return send_sweep(open_cluster(address), sweep, store, console(), stay=stay, retry_joined=retry_joined)
+
+
+def place_on_cluster(context: click.Context) -> str:
+    """Return the store as a cluster is told of it. Raises UserError where its machines could not find the same one."""
+    from orchestrator.sending import cluster_place
+
+    return cluster_place("--store", context.meta[STORE_PLACE])
 
 
 def run_here(spec: SweepSpec, store: Store, options: SubmitOptions, *, connect: bool = False) -> int:

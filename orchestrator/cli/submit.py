@@ -6,8 +6,11 @@ import click
 
 from orchestrator.cli.options import (
     address_option,
+    checkpoint_option,
+    code_option,
     console,
     data_option,
+    follow_option,
     print_scale,
     run_here,
     scale_option,
@@ -33,17 +36,10 @@ if TYPE_CHECKING:
 @set_option
 @click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
 @click.option("--retry-failed", is_flag=True, help="Try failed trials anew.")
-@click.option(
-    "--checkpoint-every",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="How often a running trial checkpoints.",
-)
+@checkpoint_option
 @address_option
-@click.option("--follow", "stay", is_flag=True, help="With --address: stay, and print what the sweep prints.")
-@click.option("--code", is_flag=True, help="With --address: send this installation's own code too.")
+@follow_option
+@code_option
 @click.option("--connect", is_flag=True, hidden=True, help="Run on the cluster whose job this process is.")
 @click.pass_context
 def command(
@@ -97,6 +93,7 @@ def command(
                 store,
                 tracking_uri=tracking_uri,
                 retry_failed=retry_failed,
+                retry_joined=retry_failed,
                 checkpoint_seconds=checkpoint_every,
                 code=code,
                 stay=stay,
