@@ -41,7 +41,8 @@ class TrialStatus:
 
 def read_ledger(store: Store, trials: Iterable[PlannedTrial]) -> dict[str, TrialStatus]:
     """Return the status of each planned trial by its id."""
-    return {planned.trial_id: read_status(store, planned) for planned in trials}
+    statuses = store.map(lambda planned: read_status(store, planned), trials)
+    return {status.trial_id: status for status in statuses}
 
 
 def read_status(store: Store, planned: PlannedTrial) -> TrialStatus:
@@ -59,7 +60,7 @@ def read_status(store: Store, planned: PlannedTrial) -> TrialStatus:
             started_at=manifest.started_at,
             manifest=manifest,
         )
-    if not folder.path.is_dir():
+    if not folder.exists():
         return TrialStatus(planned.trial_id, PENDING, epochs=planned.trial.training.epochs)
     return _unfinished(folder, planned, manifest)
 
@@ -73,7 +74,7 @@ def count_states(statuses: Iterable[TrialStatus]) -> dict[str, int]:
 def _unfinished(folder: TrialFolder, planned: PlannedTrial, manifest: Manifest | None) -> TrialStatus:
     failure: Mapping[str, Any] = folder.read_json(FAILURE) or {}
     progress: Mapping[str, Any] = folder.read_json(PROGRESS) or {}
-    if _is_locked(folder):
+    if folder.is_locked():
         state = RUNNING
     elif failure:
         state = FAILED
@@ -90,11 +91,3 @@ def _unfinished(folder: TrialFolder, planned: PlannedTrial, manifest: Manifest |
         started_at=progress.get("started_at", failure.get("failed_at")),
         manifest=manifest,
     )
-
-
-def _is_locked(folder: TrialFolder) -> bool:
-    # Whoever works on a trial holds its lock, and the operating system lets go of it when that process dies.
-    if not (folder.path / ".lock").exists():
-        return False
-    with folder.try_lock() as held:
-        return not held

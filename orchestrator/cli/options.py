@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from workers.store import Store
+from workers.store import Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def _store(_context: click.Context, _parameter: click.Parameter, value: str) -> Store:
-    return Store(Path(value))
+    try:
+        return Store.at(value)
+    except StoreError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def complete_sweep(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -30,13 +33,13 @@ PLAIN_WIDTH = 200
 
 store_option = click.option(
     "--store",
-    metavar="DIR",
+    metavar="DIR|URL",
     default="runs",
     show_default=True,
     envvar="MRVAE_STORE",
     is_eager=True,
     callback=_store,
-    help="Where results live (MRVAE_STORE).",
+    help="Where results live: a folder, or s3://bucket/prefix (MRVAE_STORE).",
 )
 data_option = click.option(
     "--data",
