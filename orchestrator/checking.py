@@ -15,14 +15,13 @@ from orchestrator.references import sweep_record, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from rich.console import Console
 
     from evaluation.gates import Check
     from evaluation.references.reference import Reference
     from orchestrator.sweeps import Sweep
-    from workers.store import Store
+    from workers.store import Folder, Store
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def check_sweep(store: Store, sweep: Sweep, reference: Reference) -> CheckedSwee
     )
 
 
-def write_junit(checked: CheckedSweep, path: Path, now: float) -> None:
+def write_junit(checked: CheckedSweep, folder: Folder, name: str, now: float) -> None:
     """Write the checks as JUnit XML. Raises UserError where the file cannot be written."""
     from evaluation.junit import junit_xml
 
@@ -88,12 +87,12 @@ def write_junit(checked: CheckedSweep, path: Path, now: float) -> None:
         properties={"source": reference.source, "commit": reference.commit, "date": reference.date},
         notes=checked.notes,
     )
-    write_file(path, content)
+    write_file(folder, name, content)
 
 
-def junit_path(sweep: Sweep, reference: Reference) -> Path:
-    """Return where the checks are written unless another place is named."""
-    return sweep.folder / "checks" / f"{reference.name}.xml"
+def junit_place(sweep: Sweep, reference: Reference) -> tuple[Folder, str]:
+    """Return the folder and the file's name where the checks are written unless another place is named."""
+    return sweep.folder.inside("checks"), f"{reference.name}.xml"
 
 
 def print_checks(checked: CheckedSweep, console: Console) -> None:

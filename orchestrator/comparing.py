@@ -10,6 +10,7 @@ from rich.text import Text
 from orchestrator.errors import UserError
 from orchestrator.reporting import print_files, print_table, written
 from orchestrator.sweeps import load_sweep
+from workers.store import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,19 +33,19 @@ def compare_named(
     """
     # Imported here because NumPy and the gathering of records take a while.
     from evaluation.report.several import compare_sweeps
-    from evaluation.report.write import write_several
+    from evaluation.report.write import render_several
     from orchestrator.references import sweep_record
 
     _check(names)
     sweeps = [load_sweep(store, name) for name in names]
     several = compare_sweeps([sweep_record(store, sweep) for sweep in sweeps])
-    place = folder or comparison_folder(store, names)
-    files = written(place, lambda: write_several(several, place, formats))
+    place = Folder(folder) if folder else comparison_folder(store, names)
+    files = written(place, render_several(several, formats))
     _print_findings(several, console)
     print_files(files, console, "Comparison")
 
 
-def comparison_folder(store: Store, names: Sequence[str]) -> Path:
+def comparison_folder(store: Store, names: Sequence[str]) -> Folder:
     """Return where a comparison is written unless another place is named: the same for the same names in their order.
 
     Where the names are too long for a folder's they are cut, and told apart by a hash.
@@ -52,7 +53,7 @@ def comparison_folder(store: Store, names: Sequence[str]) -> Path:
     joined = "+".join(names)
     if len(joined) > LONGEST_FOLDER:
         joined = f"{joined[:LONGEST_FOLDER]}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
-    return store.root / "comparisons" / joined
+    return store.folder(f"comparisons/{joined}")
 
 
 def _check(names: Sequence[str]) -> None:

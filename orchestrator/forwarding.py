@@ -6,21 +6,33 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 import click
 
+from orchestrator.errors import UserError
 from orchestrator.flat import flatten
 from orchestrator.ledger import CANCELLED, DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus, read_status
 from orchestrator.progress import describe
 from orchestrator.reporting import report_folder
 from orchestrator.requests import cancelled_trials
 from orchestrator.sweeps import SPEC, load_sweep
-from orchestrator.tracking_place import EXPERIMENT, remember_tracking_uri, resolve_tracking_uri, state_folder
+from orchestrator.tracking_place import (
+    EXPERIMENT,
+    NO_DATABASE,
+    artifact_root,
+    default_uri,
+    remember_tracking_uri,
+    resolve_tracking_uri,
+    state_folder,
+)
+from workers.metric_log import log_in
 from workers.tracked import TrackedSweep, TrackedTrial
 from workers.tracking import Forwarder, TrackingUnavailable, follow
-from workers.tracking_uri import default_tracking_uri, redact
-from workers.trial_files import METRIC_LOG
+from workers.tracking_uri import redact
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -28,7 +40,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.plan import PlannedTrial
-    from workers.store import Store
+    from workers.store import Folder, Store
 
 LOG = "tracking.log"
 FIRST_LOOK_SECONDS = 1.0
@@ -55,15 +67,19 @@ class Forwarding:
         self._store = store
         self._name = name
         self._uri = resolve_tracking_uri(store, name, tracking_uri)
-        self._log = store.sweep(name).path / LOG
+        self._stack = ExitStack()
+        self._log: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        if self._uri is None:
+            return self
         remember_tracking_uri(self._store, self._name, self._uri)
+        self._log = self._log_folder() / LOG
         command = [sys.executable, "-P", "-m", "orchestrator.cli.main", "sync", self._name]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 (our own command line)
-                [*command, "--store", str(self._store.root), "--follow"],
+                [*command, "--store", str(self._store), "--follow"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -77,11 +93,15 @@ class Forwarding:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
+        self._stack.close()
 
     def finish(self, console: Console) -> None:
         """Have the rest forwarded, wait for it a while, and say where it can be seen or what is left to do."""
+        if self._uri is None:
+            console.print(f"Not forwarded to MLflow: {NO_DATABASE}.", soft_wrap=True)
+            return
         process = self._process
-        if process is None or process.stdin is None:
+        if process is None or process.stdin is None or self._log is None:
             return
         process.stdin.close()
         try:
@@ -100,6 +120,11 @@ class Forwarding:
             soft_wrap=True,
         )
 
+    def _log_folder(self) -> Path:
+        folder = self._store.sweep(self._name)
+        # A process writes to files of this machine.
+        return folder.path if folder.is_local else Path(self._stack.enter_context(TemporaryDirectory()))
+
 
 def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
     """Forward a sweep again and again until standard input closes, and then once more; returns the exit code."""
@@ -114,7 +139,7 @@ def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
     # MLflow takes seconds of processor time to import, which the starting workers can use better.
     while not ended.is_set() and not any(trial.has_started for trial in view.load().trials):
         ended.wait(FIRST_LOOK_SECONDS)
-    uri = resolve_tracking_uri(store, name, tracking_uri)
+    uri = _known_uri(store, name, tracking_uri)
     outcome = follow(view.load, _forwarder(store, uri), ended.is_set, ended.wait)
     click.echo(str(outcome))
     return 1 if isinstance(outcome, TrackingUnavailable) or outcome.rejected else 0
@@ -124,7 +149,7 @@ def forward_sweeps(store: Store, names: Sequence[str], tracking_uri: str | None)
     """Forward sweeps once and say what was sent; returns the exit code."""
     failed = False
     for name in names:
-        uri = resolve_tracking_uri(store, name, tracking_uri)
+        uri = _known_uri(store, name, tracking_uri)
         try:
             report = _forwarder(store, uri).forward(SweepView(store, name).load())
         except TrackingUnavailable as error:
@@ -139,6 +164,13 @@ def forward_sweeps(store: Store, names: Sequence[str], tracking_uri: str | None)
     return 1 if failed else 0
 
 
+def _known_uri(store: Store, name: str, tracking_uri: str | None) -> str:
+    uri = resolve_tracking_uri(store, name, tracking_uri)
+    if uri is None:
+        raise UserError(f"sweep {name!r} is not forwarded to MLflow: {NO_DATABASE}")
+    return uri
+
+
 class SweepView:
     """A sweep as MLflow is to show it, read from the store again at each `load`; what is done is read once."""
 
@@ -146,20 +178,31 @@ class SweepView:
         self._store = store
         self._sweep = load_sweep(store, name)
         self._done: dict[tuple[str, str], TrackedTrial] = {}
+        self._copies = None if store.is_local else TemporaryDirectory()
 
     def load(self) -> TrackedSweep:
         """Return the sweep as it stands now."""
         if self._sweep.plan.waiting:
             self._sweep = load_sweep(self._store, self._sweep.name)
-        folder = report_folder(self._sweep)
+        report = report_folder(self._sweep)
         cancelled = cancelled_trials(self._store, self._sweep.name)
+        trials = self._store.map(lambda planned: self._trial(planned, cancelled), self._sweep.plan.trials)
         return TrackedSweep(
             name=self._sweep.name,
-            trials=tuple(self._trial(planned, cancelled) for planned in self._sweep.plan.trials),
-            spec_path=self._sweep.folder / SPEC,
-            artifacts=tuple(folder / name for name in REPORT_ARTIFACTS),
+            trials=tuple(trials),
+            spec_path=self._file(self._sweep.folder, SPEC),
+            artifacts=tuple(self._file(report, name) for name in REPORT_ARTIFACTS),
             tags={"mlflow.note.content": self._sweep.plan.spec.description},
         )
+
+    def _file(self, folder: Folder, name: str) -> Path:
+        """Return a file as MLflow uploads it: from this machine's disk."""
+        if self._copies is None:
+            return folder.path / name
+        copy = Path(self._copies.name) / name
+        if (content := folder.read(name)) is not None:
+            copy.write_bytes(content)
+        return copy
 
     def _trial(self, planned: PlannedTrial, cancelled: Collection[str]) -> TrackedTrial:
         # The trial that wins a selection is evaluated again, as one of the sweep's.
@@ -190,7 +233,7 @@ def _tracked_trial(store: Store, planned: PlannedTrial, status: TrialStatus) -> 
             "stage": planned.stage,
             **{name: provenance[name] for name in ("commit", "device", "torch") if name in provenance},
         },
-        log_path=store.trial(planned.trial_id).path / METRIC_LOG,
+        log_path=log_in(store.trial(planned.trial_id)),
         state=TRACKED_STATES[status.state],
         message=status.message,
         started_ms=_milliseconds(status.started_at),
@@ -205,13 +248,13 @@ def _milliseconds(seconds: float | None) -> int | None:
 def _forwarder(store: Store, uri: str) -> Forwarder:
     return Forwarder(
         uri,
-        artifact_root=store.root / "mlartifacts",
-        state_folder=state_folder(store).path,
+        artifact_root=artifact_root(store, uri),
+        state_folder=state_folder(store),
         experiment=EXPERIMENT,
     )
 
 
 def _where_to_look(store: Store, uri: str) -> str:
-    if uri == default_tracking_uri(store.root):
-        return f"`mrvae-orch ui --store {store.root}`"
+    if uri == default_uri(store):
+        return f"`mrvae-orch ui --store {store}`"
     return redact(uri)

@@ -44,7 +44,8 @@ class TrialStatus:
 def read_ledger(store: Store, trials: Iterable[PlannedTrial], sweep: str | None = None) -> dict[str, TrialStatus]:
     """Return the status of each planned trial by its id; only of a named `sweep` are some cancelled."""
     cancelled = cancelled_trials(store, sweep) if sweep is not None else frozenset()
-    return {planned.trial_id: read_status(store, planned, cancelled) for planned in trials}
+    statuses = store.map(lambda planned: read_status(store, planned, cancelled), trials)
+    return {status.trial_id: status for status in statuses}
 
 
 def read_status(store: Store, planned: PlannedTrial, cancelled: Collection[str] = ()) -> TrialStatus:
@@ -63,7 +64,7 @@ def read_status(store: Store, planned: PlannedTrial, cancelled: Collection[str] 
             manifest=manifest,
         )
     is_cancelled = planned.trial_id in cancelled
-    if not folder.path.is_dir():
+    if not folder.exists():
         state = CANCELLED if is_cancelled else PENDING
         return TrialStatus(planned.trial_id, state, epochs=planned.trial.training.epochs)
     return _unfinished(folder, planned, manifest, is_cancelled=is_cancelled)
@@ -80,7 +81,7 @@ def _unfinished(
 ) -> TrialStatus:
     failure: Mapping[str, Any] = folder.read_json(FAILURE) or {}
     progress: Mapping[str, Any] = folder.read_json(PROGRESS) or {}
-    if _is_locked(folder):
+    if folder.is_locked():
         state = RUNNING
     elif is_cancelled:
         state = CANCELLED
@@ -99,11 +100,3 @@ def _unfinished(
         started_at=progress.get("started_at", failure.get("failed_at")),
         manifest=manifest,
     )
-
-
-def _is_locked(folder: TrialFolder) -> bool:
-    # Whoever works on a trial holds its lock, and the operating system lets go of it when that process dies.
-    if not (folder.path / ".lock").exists():
-        return False
-    with folder.try_lock() as held:
-        return not held

@@ -35,8 +35,8 @@ def estimate_trials(
 
 
 def _others(store: Store) -> Iterator[Trial]:
-    for path in (store.root / "trials").glob("*/manifest.json"):
-        record = store.trial(path.parent.name).read_json(TRIAL)
+    for folder in store.finished_trials():
+        record = folder.read_json(TRIAL)
         try:
             yield Trial.from_json(record)
         except (TypeError, KeyError, ValueError, AttributeError):

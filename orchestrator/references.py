@@ -46,20 +46,20 @@ def find_reference(store: Store, name: str) -> Reference:
     What has a slash or ends in `.json` is a file. Raises UserError where there is none, or it cannot be read.
     """
     if os.sep in name or name.endswith(SUFFIX):
-        path = Path(name)
-        content = Folder(path.parent).read(path.name)
+        path, file = name, Path(name)
+        content = Folder(file.parent).read(file.name)
         if content is None:
             raise UserError(f"{path}: no such file; `mrvae-orch check --list` shows the references that have names")
     else:
         _check_name(name)
-        path = _references(store).path / (name + SUFFIX)
-        content = _references(store).read(path.name)
+        path = _references(store).place(name + SUFFIX)
+        content = _references(store).read(name + SUFFIX)
         if content is None and name in packaged_names():
             return read_packaged(name)
         if content is None:
-            raise UserError(f"no reference {name!r} in the store {store.root}; {hint(name, reference_names(store))}")
+            raise UserError(f"no reference {name!r} in the store {store}; {hint(name, reference_names(store))}")
     try:
-        return from_bytes(content, str(path))
+        return from_bytes(content, path)
     except ReferenceFileError as error:
         raise UserError(str(error)) from error
 
@@ -73,7 +73,7 @@ def record_sweep(
     tolerance: float | None,
     replace: bool,
     now: float,
-) -> tuple[Reference, Path]:
+) -> tuple[Reference, str]:
     """Write a sweep as a reference, into the store or elsewhere, and return it with its file.
 
     Raises UserError where the name is taken, or the sweep is not done.
@@ -83,14 +83,15 @@ def record_sweep(
     _check_name(name)
     if name in packaged_names():
         raise UserError(f"{name!r} is the name of a published reference; choose another")
-    path = out or _references(store).path / (name + SUFFIX)
-    if path.exists() and not replace:
+    folder, file = (Folder(out.parent), out.name) if out else (_references(store), name + SUFFIX)
+    path = folder.place(file)
+    if folder.exists(file) and not replace:
         raise UserError(f"{path} is there already; choose another name, or replace it with --replace")
     try:
         reference = recorded(sweep_record(store, sweep), name, tolerance=tolerance, now=now)
     except ValueError as error:
         raise UserError(f"{sweep.name} cannot be recorded: {error}") from error
-    write_file(path, reference.to_bytes())
+    write_file(folder, file, reference.to_bytes())
     return reference, path
 
 
@@ -140,14 +141,14 @@ def sweep_record(store: Store, sweep: Sweep) -> SweepRecord:
     return gather(store, sweep, read_ledger(store, sweep.plan.trials, sweep.name), {})
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(folder: Folder, name: str, content: bytes) -> None:
     """Write a file atomically. Raises UserError where it cannot be written."""
     try:
-        Folder(path.parent).write(path.name, content)
+        folder.write(name, content)
     except StoreError as error:
         cause = error.__cause__
         reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
-        raise UserError(f"{path} cannot be written: {reason}") from error
+        raise UserError(f"{folder.place(name)} cannot be written: {reason}") from error
 
 
 def _row(reference: Reference) -> tuple[str, ...]:
@@ -165,7 +166,7 @@ def _row(reference: Reference) -> tuple[str, ...]:
 
 
 def _references(store: Store) -> Folder:
-    return Folder(store.root / "references")
+    return store.folder("references")
 
 
 def _check_name(name: str) -> None:

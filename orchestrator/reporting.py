@@ -9,15 +9,17 @@ from rich.text import Text
 
 from evaluation.report.formats import USUAL
 from orchestrator.errors import UserError
+from workers.store import Folder, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
 
     from evaluation.report import text_tables
     from evaluation.report.contents import SweepRecord
+    from evaluation.report.write import Contents
     from orchestrator.ledger import TrialStatus
     from orchestrator.sweeps import Sweep
     from workers.store import Store
@@ -35,9 +37,9 @@ SHOWN_COLUMNS = (
 """Of the report's table of methods, what fits a terminal."""
 
 
-def report_folder(sweep: Sweep) -> Path:
+def report_folder(sweep: Sweep) -> Folder:
     """Return where a sweep's report is written unless another place is named."""
-    return sweep.folder / "report"
+    return sweep.folder.inside("report")
 
 
 def write_sweep_report(
@@ -53,26 +55,30 @@ def write_sweep_report(
     Raises UserError where the folder cannot be written.
     """
     # Imported here because plotly and NumPy take a while, and most commands write no report.
-    from evaluation.report.write import write_formats
+    from evaluation.report.write import render_formats
     from orchestrator.results import gather
     from orchestrator.tracking_place import run_pages
 
     record = gather(store, sweep, ledger, run_pages(store, sweep.name))
-    place = folder or report_folder(sweep)
-    files = written(place, lambda: write_formats(record, place, formats))
+    files = written(Folder(folder) if folder else report_folder(sweep), render_formats(record, formats))
     _print_findings(record, console)
     print_files(files, console, "Report")
 
 
-def written(place: Path, write: Callable[[], dict[str, tuple[Path, ...]]]) -> dict[str, tuple[Path, ...]]:
-    """Return what `write` has written below a place. Raises UserError where it cannot."""
+def written(folder: Folder, rendered: Mapping[str, Contents]) -> dict[str, tuple[str, ...]]:
+    """Write the files of a report, by its formats, and return where each is. Raises UserError where it cannot."""
     try:
-        return write()
-    except OSError as error:
-        raise UserError(f"the report cannot be written to {place}: {error.strerror}") from error
+        for contents in rendered.values():
+            for name, content in contents.items():
+                folder.write(name, content)
+    except StoreError as error:
+        cause = error.__cause__
+        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+        raise UserError(f"the report cannot be written to {folder}: {reason}") from error
+    return {form: tuple(folder.place(name) for name in contents) for form, contents in rendered.items()}
 
 
-def print_files(files: Mapping[str, Sequence[Path]], console: Console, what: str) -> None:
+def print_files(files: Mapping[str, Sequence[str]], console: Console, what: str) -> None:
     """Print where a report is: its page, and what stands beside it only where it was asked for."""
     for name, paths in files.items():
         if name == "html":
@@ -80,7 +86,7 @@ def print_files(files: Mapping[str, Sequence[Path]], console: Console, what: str
         elif not paths:
             console.print(f"{what} as {name}: nothing to write, since no trial has finished", soft_wrap=True)
         elif name not in USUAL or "html" not in files:
-            place = paths[0] if len(paths) == 1 else f"{len(paths)} files in {paths[0].parent}"
+            place = paths[0] if len(paths) == 1 else f"{len(paths)} files in {paths[0].rpartition('/')[0]}"
             console.print(f"{what} as {name}: {place}", soft_wrap=True)
 
 

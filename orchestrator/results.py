@@ -153,13 +153,13 @@ def _trial_record(
 
 def _points(folder: TrialFolder, planned: PlannedTrial, sweep: str) -> tuple[Point, ...]:
     name = f"points/{planned.evaluation.eval_id}.parquet"
-    points = from_parquet(Point, folder.read(name) or b"", str(folder.path / name))
+    points = from_parquet(Point, folder.read(name) or b"", folder.place(name))
     return tuple(replace(point, sweep=sweep) for point in points)
 
 
 def _history(folder: TrialFolder) -> tuple[HistoryRow, ...]:
     name = "history.parquet"
-    return tuple(from_parquet(HistoryRow, folder.read(name) or b"", str(folder.path / name)))
+    return tuple(from_parquet(HistoryRow, folder.read(name) or b"", folder.place(name)))
 
 
 def _along(
@@ -176,7 +176,7 @@ def _along(
     for name in names:
         epochs = int(name.removeprefix(f"{ALONG}/").removesuffix(".parquet"))
         try:
-            points = from_parquet(Point, folder.read(name) or b"", str(folder.path / name))
+            points = from_parquet(Point, folder.read(name) or b"", folder.place(name))
         except RecordError as error:
             notes.append(str(error))
             continue
@@ -195,7 +195,7 @@ def _pictures(folder: TrialFolder, planned: PlannedTrial, notes: list[str]) -> P
             originals, reconstructions, samples = (arrays[kind] for kind in ("originals", "reconstructions", "samples"))
             return Pictures(betas, originals, reconstructions, samples, _traversals(arrays))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        notes.append(f"{folder.path / name}: pictures cannot be read ({error})")
+        notes.append(f"{folder.place(name)}: pictures cannot be read ({error})")
         return None
 
 
@@ -221,7 +221,7 @@ def _texts(folder: TrialFolder, planned: PlannedTrial, notes: list[str]) -> Text
         rows = {kind: tuple(map(tuple, record[kind])) for kind in ("greedy", "sampled", "samples")}
         return Texts(betas=tuple(record["betas"]), originals=tuple(record["originals"]), **rows)
     except (ValueError, KeyError, TypeError) as error:
-        notes.append(f"{folder.path / name}: sentences cannot be read ({error})")
+        notes.append(f"{folder.place(name)}: sentences cannot be read ({error})")
         return None
 
 

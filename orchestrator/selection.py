@@ -64,6 +64,6 @@ def _loss(store: Store, planned: PlannedTrial) -> float | None:
     from evaluation.records import Point, from_parquet
 
     folder, name = store.trial(planned.trial_id), f"points/{planned.evaluation.eval_id}.parquet"
-    point, *_ = from_parquet(Point, folder.read_verified(status.manifest, name), str(folder.path / name))
+    point, *_ = from_parquet(Point, folder.read_verified(status.manifest, name), folder.place(name))
     loss = point.distortion + point.beta * point.rate_nats
     return loss if math.isfinite(loss) else math.inf

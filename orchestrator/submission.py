@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SweepError
@@ -23,7 +25,6 @@ from workers.trial_files import FAILURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -60,7 +61,7 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
         dataset.check_present(options.data_root)
     check_weights((each.evaluation for each in [*planned.trials, *planned.waiting]), options.data_root)
     store.check_writable()
-    with sole_driver(store, spec.name):
+    with sole_driver(store, spec.name, console.print):
         sweep = save_sweep(store, planned, time.time())
         if options.retry_failed:
             _forget_failures(store, sweep)
@@ -131,9 +132,9 @@ def _execute(
     # Imported here because Ray takes seconds to import, and only running trials needs it.
     from orchestrator import executor
 
-    stop = executor.StopRequest(sweep.folder / "stop")
+    stop = executor.StopRequest(_stop_file(sweep, held))
     settings = WorkerSettings(
-        store=str(store.root),
+        store=str(store),
         sweep=sweep.name,
         data_root=str(options.data_root.absolute()),
         stop_file=str(stop.path),
@@ -150,6 +151,11 @@ def _execute(
         outcomes = executor.execute(trials, settings, view, stop)
     stop.path.unlink(missing_ok=True)
     return outcomes, stop.made
+
+
+def _stop_file(sweep: Sweep, held: ExitStack) -> Path:
+    # Workers on this machine look for it several times a second, which is no way to treat an object store.
+    return (sweep.folder.path if sweep.folder.is_local else Path(held.enter_context(TemporaryDirectory()))) / "stop"
 
 
 def _forget_failures(store: Store, sweep: Sweep) -> None:

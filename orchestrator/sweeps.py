@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,15 @@ from orchestrator.spec_file import spec_from_text, spec_yaml
 from workers.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     from orchestrator.plan import Plan, PlannedTrial
-    from workers.store import Store
+    from workers.files import Hold
+    from workers.store import Folder, Store
 
 SPEC = "spec.yaml"
 SUBMITTED = "submitted.json"
+LOCK_POLL_SECONDS = 0.5
 
 
 class SweepIsRunning(SweepError):  # noqa: N818 (a state of the sweep, not a defect)
@@ -31,7 +33,7 @@ class SweepIsRunning(SweepError):  # noqa: N818 (a state of the sweep, not a def
 class Sweep:
     """A sweep of the store: its folder, its spec as last submitted and the plan of it."""
 
-    folder: Path
+    folder: Folder
     plan: Plan
     submitted_at: float
 
@@ -48,7 +50,7 @@ def save_sweep(store: Store, planned: Plan, now: float) -> Sweep:
     submitted_at = float(earlier.get("submitted_at", now))
     folder.write(SPEC, spec_yaml(planned.spec).encode())
     folder.write_json(SUBMITTED, {"submitted_at": submitted_at})
-    return Sweep(folder.path, planned, submitted_at)
+    return Sweep(folder, planned, submitted_at)
 
 
 def load_sweep(store: Store, name: str) -> Sweep:
@@ -60,20 +62,34 @@ def load_sweep(store: Store, name: str) -> Sweep:
     content = folder.read(SPEC)
     if content is None:
         raise SweepError(_unknown(store, name))
-    spec = spec_from_text(content.decode(), str(folder.path / SPEC))
+    spec = spec_from_text(content.decode(), folder.place(SPEC))
     submitted = folder.read_json(SUBMITTED) or {}
-    return Sweep(folder.path, resolve(spec, store), float(submitted.get("submitted_at", 0.0)))
+    return Sweep(folder, resolve(spec, store), float(submitted.get("submitted_at", 0.0)))
+
+
+def _say_nothing(_: str) -> None:
+    return
 
 
 @contextlib.contextmanager
-def sole_driver(store: Store, name: str) -> Iterator[None]:
-    """Hold a sweep for the block. Raises SweepIsRunning where another process runs it."""
-    with store.sweep(name).try_lock() as held:
-        if not held:
+def sole_driver(store: Store, name: str, tell: Callable[[str], object] = _say_nothing) -> Iterator[Hold]:
+    """Hold a sweep for the block. Raises SweepIsRunning where another process runs it.
+
+    On an object store it may take a lease's time to see that whoever ran it is dead; `tell` hears of that.
+    """
+    folder = store.sweep(name)
+    while True:
+        with folder.try_lock() as held:
+            if held:
+                yield held
+                return
+        if folder.holder_lives():
             raise SweepIsRunning(
                 f"sweep {name!r} is being run by another process; follow it with `mrvae-orch status {name}`"
             )
-        yield
+        tell(f"{name}: waiting up to {folder.lock_seconds:g} s to see whether the process that ran it is still there")
+        tell = _say_nothing
+        time.sleep(LOCK_POLL_SECONDS)
 
 
 def trials_named(sweep: Sweep, prefixes: Iterable[str]) -> list[PlannedTrial]:
@@ -94,7 +110,7 @@ def _named(sweep: Sweep, prefix: str) -> PlannedTrial:
 def _unknown(store: Store, name: str) -> str:
     names = store.sweep_names()
     if not names:
-        return f"no sweep {name!r}: nothing was submitted to the store {store.root} yet; name another with --store"
+        return f"no sweep {name!r}: nothing was submitted to the store {store} yet; name another with --store"
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it holds {', '.join(names[:10])}"
-    return f"no sweep {name!r} in the store {store.root}; {hint}"
+    return f"no sweep {name!r} in the store {store}; {hint}"

@@ -73,7 +73,7 @@ def _context(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any
     from workers.run import Context
 
     return Context(
-        store=Store(Path(settings.store)),
+        store=Store.at(settings.store),
         sweep=settings.sweep,
         evaluation=job.evaluation,
         resources=job.resources,

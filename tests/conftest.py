@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from fault_proxy import FaultProxy
 from models.registry import configure
+from object_server import ObjectServer
 from workers.data.digits import Digits
 from workers.run import Context
 from workers.store import Store
@@ -19,6 +21,26 @@ from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Objective, Resource
 def one_thread():
     """The same bits come out at the same thread count only."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def object_server():
+    """A server that speaks S3 on an ephemeral port, with a bucket and with credentials in this process's variables."""
+    with pytest.MonkeyPatch.context() as patch, ObjectServer(patch) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket_prefix(object_server):
+    """A URL of nobody else's prefix, without options."""
+    return object_server.new_prefix()
+
+
+@pytest.fixture
+def s3_proxy(object_server):
+    """A proxy before the object server, to break what passes."""
+    with FaultProxy(object_server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

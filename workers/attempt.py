@@ -16,14 +16,14 @@ from workers.checkpoint import FINAL, TrainingCheckpoints
 from workers.devices import choose_device, device_kind
 from workers.logged_metrics import epoch_metrics, point_metrics
 from workers.measuring import Interrupted, measure
-from workers.metric_log import MetricLog
+from workers.metric_log import MetricLog, log_in
 from workers.outcome import Progress
 from workers.provenance import machine, plugins
 from workers.quality_columns import QUALITY_METRICS, QualityColumns
 from workers.showing import show
 from workers.store import Manifest
 from workers.training import TrainingState, load_trained_model, train
-from workers.trial_files import ALONG, HISTORY, METRIC_LOG, PROGRESS, TRIAL
+from workers.trial_files import ALONG, HISTORY, PROGRESS, TRIAL
 
 if TYPE_CHECKING:
     from models.vae import VAE
@@ -53,7 +53,7 @@ class Attempt:
         kind = device_kind(self.device)
         self.log = AttemptLog(folder, self.accountant.attempt, kind, clock=context.clock, now=context.now)
         self.checkpoints = TrainingCheckpoints(folder)
-        self.metrics = MetricLog(folder.path / METRIC_LOG)
+        self.metrics = MetricLog(log_in(folder))
         self._checkpointed_at = context.clock()
         self._accounted_at: float | None = None
         self._checkpoint_duration = 0.0
@@ -153,7 +153,7 @@ class Attempt:
         name = f"{ALONG}/{epoch}.parquet"
         if along is None or state.step_in_epoch or epoch not in along.epochs(self.trial.training.epochs):
             return
-        if (self.folder.path / name).is_file():
+        if self.folder.exists(name):
             return
         evaluation = replace(along.evaluation, metrics=(), pictures=0)
         try:

@@ -16,15 +16,13 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from workers.store import Folder
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import torch
 
     from evaluation.records import Cost
-    from workers.store import Store
+    from workers.store import Folder, Store
 
 WORKLOAD = 1
 """Raised by hand whenever the workload changes: speeds at different ones have no ratio."""
@@ -148,7 +146,7 @@ def write_calibration(store: Store, calibration: Calibration) -> str:
     """Write a calibration in place of an earlier one of its kind; returns the file's path. Raises StoreError."""
     folder = _folder(store)
     folder.write_json(calibration.file_name, asdict(calibration))
-    return str(folder.path / calibration.file_name)
+    return folder.place(calibration.file_name)
 
 
 def read_calibrations(store: Store) -> tuple[list[Calibration], list[str]]:
@@ -197,7 +195,7 @@ def _misfit(found: Calibration, had: set[float]) -> str:
 
 
 def _folder(store: Store) -> Folder:
-    return Folder(store.root / FOLDER)
+    return store.folder(FOLDER)
 
 
 def _read(folder: Folder, name: str) -> Calibration:
@@ -205,10 +203,10 @@ def _read(folder: Folder, name: str) -> Calibration:
     try:
         found = Calibration(**json.loads(folder.read(name) or b""))
     except (ValueError, TypeError) as error:
-        raise CalibrationError(f"{folder.path / name}: not a calibration ({error}); {again}") from error
+        raise CalibrationError(f"{folder.place(name)}: not a calibration ({error}); {again}") from error
     if found.workload != WORKLOAD:
         raise CalibrationError(
-            f"{folder.path / name}: of workload {found.workload}, and this release has {WORKLOAD}; {again}"
+            f"{folder.place(name)}: of workload {found.workload}, and this release has {WORKLOAD}; {again}"
         )
     return found
 

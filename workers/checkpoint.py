@@ -74,7 +74,7 @@ class TrainingCheckpoints:
             try:
                 return Checkpoint.from_bytes(content or b"")
             except ValueError as error:
-                warnings.warn(f"{self.folder.path / name}: {error}; going on from the one before", stacklevel=2)
+                warnings.warn(f"{self.folder.place(name)}: {error}; going on from the one before", stacklevel=2)
                 self.folder.remove(name)
         return None
 

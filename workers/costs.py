@@ -20,7 +20,7 @@ def read_costs(folder: TrialFolder) -> list[Cost]:
     if content is None:
         return []
     try:
-        return from_parquet(Cost, content, str(folder.path / COSTS))
+        return from_parquet(Cost, content, folder.place(COSTS))
     except RecordError:
         return []
 

@@ -1,6 +1,7 @@
-"""The metrics of one trial as JSON lines in a local file: the truth that tracking servers are fed from.
+"""The metrics of one trial as JSON lines in its folder: the truth that tracking servers are fed from.
 
-One line is one call: `{"step": 3, "timestamp_ms": 1700000000000, "metrics": {"train/elbo": -91.5}}`.
+One line is one call: `{"step": 3, "timestamp_ms": 1700000000000, "metrics": {"train/elbo": -91.5}}`. On a disk
+a line is appended to the file; on an object store, where nothing can be appended, the object is written anew.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import logging
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from workers.trial_files import METRIC_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from workers.store import Folder
 
 _logger = logging.getLogger(__name__)
 
@@ -29,6 +34,25 @@ class Entry:
     metrics: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True)
+class StoredLog:
+    """A log in a folder of an object store."""
+
+    folder: Folder
+    name: str
+
+    def __str__(self) -> str:
+        return self.folder.place(self.name)
+
+
+LogPlace = Path | StoredLog
+
+
+def log_in(folder: Folder) -> LogPlace:
+    """Return the place of the log in a trial's folder."""
+    return folder.path / METRIC_LOG if folder.is_local else StoredLog(folder, METRIC_LOG)
+
+
 class MetricLog:
     """An append-only log in which every (metric, step) stands once.
 
@@ -37,52 +61,99 @@ class MetricLog:
     in the middle of a write leaves behind. One process writes a log at a time.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        _remove_torn_line(path)
-        entries, _ = read_entries(path, 0)
+    def __init__(self, place: LogPlace) -> None:
+        self._lines = _AppendedLines(place) if isinstance(place, Path) else _RewrittenLines(place)
+        entries, _ = read_entries(place, 0)
         self._logged = {(name, entry.step) for entry in entries for name, _ in entry.metrics}
 
     def append(self, step: int, metrics: Mapping[str, float], timestamp_ms: int) -> None:
         """Write what is new of these metrics as one line that survives a power cut once this returns.
 
-        Raises OSError where the line cannot be written; the log then holds what it held before.
+        Raises OSError or StoreError where the line cannot be written; the log then holds what it held before.
         """
         new = {name: float(value) for name, value in metrics.items() if (name, step) not in self._logged}
         if not new:
             return
-        # A failed append of before (a full disk) may have left half a line, which would swallow this one.
-        _remove_torn_line(self._path)
-        _append_synced(self._path, _to_line(step, timestamp_ms, new))
+        self._lines.append(_to_line(step, timestamp_ms, new))
         self._logged.update((name, step) for name in new)
 
 
-def read_entries(path: Path, offset: int) -> tuple[list[Entry], int]:
+class _AppendedLines:
+    """Lines of a file on a disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        _remove_torn_line(path)
+
+    def append(self, line: bytes) -> None:
+        # A failed append of before (a full disk) may have left half a line, which would swallow this one.
+        _remove_torn_line(self._path)
+        _append_synced(self._path, line)
+
+
+class _RewrittenLines:
+    """Lines of an object, which is written whole each time: they are kept in memory for that."""
+
+    def __init__(self, log: StoredLog) -> None:
+        self._log = log
+        content = log.folder.read(log.name) or b""
+        self._content = content[: content.rfind(b"\n") + 1]
+
+    def append(self, line: bytes) -> None:
+        self._log.folder.write(self._log.name, self._content + line)
+        self._content += line
+
+
+def read_entries(place: LogPlace, offset: int) -> tuple[list[Entry], int]:
     """Return the complete entries from byte `offset` on, and the offset to read from the next time.
 
     A missing log has no entries. An unfinished last line waits for the next read. A damaged line is skipped
     with a warning. An offset behind the end (another log took this one's place) reads from the start.
     """
-    try:
-        with path.open("rb") as handle:
-            start = offset if offset <= os.fstat(handle.fileno()).st_size else 0
-            handle.seek(start)
-            content = handle.read()
-    except FileNotFoundError:
-        return [], 0
+    content, start = _read_from(place, offset)
     complete = content[: content.rfind(b"\n") + 1]
-    entries = [_parse(line, path) for line in complete.split(b"\n")[:-1]]
+    entries = [_parse(line, place) for line in complete.split(b"\n")[:-1]]
     return [entry for entry in entries if entry is not None], start + len(complete)
 
 
-def log_id(path: Path) -> str | None:
+def log_id(place: LogPlace) -> str | None:
     """Return what tells this log from another of the same trial: a hash of its first line, if it has one."""
-    try:
-        with path.open("rb") as handle:
-            first = handle.readline()
-    except FileNotFoundError:
-        return None
+    first = _first_line(place)
     return hashlib.sha256(first).hexdigest()[:16] if first.endswith(b"\n") else None
+
+
+def log_bytes(place: LogPlace) -> int:
+    """Return the size of a log; a missing one has none."""
+    if isinstance(place, StoredLog):
+        return place.folder.sizes([place.name]).get(place.name, 0)
+    try:
+        return place.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read_from(place: LogPlace, offset: int) -> tuple[bytes, int]:
+    if isinstance(place, StoredLog):
+        content = place.folder.read(place.name) or b""
+        start = offset if offset <= len(content) else 0
+        return content[start:], start
+    try:
+        with place.open("rb") as handle:
+            start = offset if offset <= os.fstat(handle.fileno()).st_size else 0
+            handle.seek(start)
+            return handle.read(), start
+    except FileNotFoundError:
+        return b"", 0
+
+
+def _first_line(place: LogPlace) -> bytes:
+    if isinstance(place, StoredLog):
+        return b"".join((place.folder.read(place.name) or b"").splitlines(keepends=True)[:1])
+    try:
+        with place.open("rb") as handle:
+            return handle.readline()
+    except FileNotFoundError:
+        return b""
 
 
 def _to_line(step: int, timestamp_ms: int, metrics: Mapping[str, float]) -> bytes:
@@ -98,13 +169,13 @@ def _to_json(value: float) -> float | str:
     return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
-def _parse(line: bytes, path: Path) -> Entry | None:
+def _parse(line: bytes, place: LogPlace) -> Entry | None:
     try:
         record: dict[str, Any] = json.loads(line)
         metrics = tuple((str(name), float(value)) for name, value in record["metrics"].items())
         return Entry(int(record["step"]), int(record["timestamp_ms"]), metrics)
     except (ValueError, KeyError, TypeError, AttributeError):
-        _logger.warning("%s: a line is damaged and was skipped: %.80r", path, line)
+        _logger.warning("%s: a line is damaged and was skipped: %.80r", place, line)
         return None
 
 

@@ -125,4 +125,4 @@ def _failed(attempt: Attempt, folder: TrialFolder, context: Context, message: st
     }
     folder.write_json(FAILURE, record)
     attempt.accountant.write("failed")
-    return Outcome("failed", f"{message} (trace in {folder.path / FAILURE})")
+    return Outcome("failed", f"{message} (trace in {folder.place(FAILURE)})")

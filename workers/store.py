@@ -1,34 +1,39 @@
-"""Every path under the store, atomic writes, locks, and the manifest that says a trial is done.
+"""What the store holds and where: trials, sweeps and the cache, and the manifest that says a trial is done.
 
-A file is written beside its place, synced, and renamed: a reader sees the old file or the new one, never half of one.
+How a file is written so that readers see all of it or nothing is the business of the place: `workers.files` for disks,
+`workers.object_files` for object stores.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import re
-import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workers.files import LocalFiles, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from workers.files import Files, Hold
+
+__all__ = ["Folder", "LockLost", "Manifest", "Store", "StoreError", "StoredFile", "TrialFolder"]
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 MANIFEST_VERSION = 1
+TRIALS, SWEEPS = "trials", "sweeps"
 _TRIAL_ID = re.compile(r"[0-9a-f]{64}")
 _SWEEP_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,80}")
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-class StoreError(Exception):
-    """The store cannot be read or written; the message names the path, the cause and the next step."""
+class LockLost(StoreError):  # noqa: N818 (the name of what happened)
+    """The lock of a folder was lost while it was held, so that another process may be writing there."""
 
 
 @dataclass(frozen=True)
@@ -74,49 +79,79 @@ class Manifest:
 class Folder:
     """A folder of the store: reads, and writes that are atomic and durable."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, place: Path | Files, inside: str = "") -> None:
+        self.files: Files = LocalFiles(place) if isinstance(place, Path) else place
+        self._inside = inside
+        self._hold: Hold | None = None
+
+    def __str__(self) -> str:
+        return self.place("")
+
+    @property
+    def path(self) -> Path:
+        """The folder on this machine's disk. Raises StoreError where the store is not on one."""
+        return _local(self.files).root / self._inside
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder lies on a file system."""
+        return isinstance(self.files, LocalFiles)
+
+    @property
+    def lock_seconds(self) -> float:
+        """How long the folder's lock may outlive a holder that was killed."""
+        return self.files.lock_seconds
+
+    def place(self, name: str) -> str:
+        """Return where a file is, for people."""
+        return self.files.place(self._name(name))
+
+    def inside(self, name: str) -> Folder:
+        """Return a folder in this one."""
+        return Folder(self.files, self._name(name))
 
     def write(self, name: str, content: bytes) -> StoredFile:
-        """Write one file atomically. Raises StoreError where the disk is full or the folder is not writable."""
-        target = self.path / name
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _write_synced(temporary, content)
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise _store_error(error, target) from error
+        """Write one file atomically.
+
+        Raises StoreError where the disk is full or the folder is not writable, LockLost where this folder was locked
+        by this process and is not any more.
+        """
+        self._check_lock()
+        self.files.write(self._name(name), content)
         return StoredFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
     def read(self, name: str) -> bytes | None:
         """Return a file's bytes, or None where there is no such file."""
-        try:
-            return (self.path / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise _store_error(error, self.path / name) from error
+        return self.files.read(self._name(name))
 
     def stored(self, name: str) -> StoredFile:
         """Return what the manifest says of a file that is there. Raises StoreError where it is not."""
         content = self.read(name)
         if content is None:
-            raise StoreError(f"store: {self.path / name} is gone; submit the sweep again")
+            raise StoreError(f"store: {self.place(name)} is gone; submit the sweep again")
         return StoredFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
     def remove(self, name: str) -> None:
-        """Remove a file if it is there."""
-        (self.path / name).unlink(missing_ok=True)
+        """Remove a file if it is there. Raises LockLost as `write` does."""
+        self._check_lock()
+        self.files.remove(self._name(name))
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is such a file, or, without a name, the folder itself."""
+        return bool(self.sizes([name])) if name else self.files.exists(self._inside)
+
+    def sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the size in bytes of each of these files that is there; an object store is asked once."""
+        return self.files.sizes(self._inside, names)
 
     def names(self, pattern: str) -> list[str]:
         """Return the names that match a glob pattern below this folder, sorted; unfinished files never match."""
-        found = (str(path.relative_to(self.path)) for path in self.path.glob(pattern))
-        return sorted(name for name in found if not Path(name).name.startswith("."))
+        found = self.files.names(self._inside, pattern)
+        return sorted(name for name in found if not name.rpartition("/")[2].startswith("."))
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders in this one, sorted."""
+        return sorted(name for name in self.files.folders(self._inside) if not name.startswith("."))
 
     def read_json(self, name: str) -> Any:
         """Return a JSON file's value, or None where the file is missing or not JSON."""
@@ -133,23 +168,37 @@ class Folder:
         return self.write(name, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())
 
     @contextlib.contextmanager
-    def try_lock(self) -> Iterator[bool]:
-        """Hold this folder's lock for the block; yields False where another process holds it.
+    def try_lock(self) -> Iterator[Hold | None]:
+        """Hold this folder's lock for the block; yields None where another process holds it.
 
-        The operating system releases it when its holder dies, however it dies.
+        On a file system the operating system releases it when its holder dies. On an object store it is a lease: it
+        outlives its holder by `lock_seconds`, and a holder that cannot renew it loses it. Whoever lost the lock of
+        this folder can write nothing more in it.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("a")
-        except OSError as error:
-            raise _store_error(error, self.path) from error
-        with handle:
+        with self.files.try_lock(self._inside) as hold:
+            self._hold = hold
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+                yield hold
+            finally:
+                self._hold = None
+
+    def holder_lives(self) -> bool:
+        """Whether the process that kept `try_lock` from the lock has shown that it is alive; if not, it may be dead."""
+        return self.files.holder_lives(self._inside)
+
+    def is_locked(self) -> bool:
+        """Whether some process holds the folder's lock; for display."""
+        return self.files.is_locked(self._inside)
+
+    def _check_lock(self) -> None:
+        if self._hold is not None and self._hold.lost():
+            raise LockLost(
+                f"store: the lease on {self} was lost, for it could not be renewed in time; another process may go on "
+                "with this, and nothing more is written here"
+            )
+
+    def _name(self, name: str) -> str:
+        return "/".join(part for part in (self._inside, name) if part)
 
 
 class TrialFolder(Folder):
@@ -157,8 +206,8 @@ class TrialFolder(Folder):
 
     MANIFEST = "manifest.json"
 
-    def __init__(self, path: Path, trial_id: str) -> None:
-        super().__init__(path)
+    def __init__(self, files: Files, trial_id: str) -> None:
+        super().__init__(files, f"{TRIALS}/{trial_id}")
         self.trial_id = trial_id
 
     def manifest(self) -> Manifest | None:
@@ -171,88 +220,103 @@ class TrialFolder(Folder):
         manifest = Manifest.from_bytes(content) if content is not None else None
         if manifest is None or manifest.trial_id != self.trial_id:
             return None
-        return manifest if all(self._has(name, entry) for name, entry in manifest.files.items()) else None
+        sizes = self.sizes(manifest.files)
+        return manifest if all(sizes.get(name) == entry.bytes for name, entry in manifest.files.items()) else None
 
     def read_verified(self, manifest: Manifest, name: str) -> bytes:
         """Return a file's bytes. Raises StoreError where they are not the ones that the manifest hashed."""
         content = self.read(name)
         if content is None or hashlib.sha256(content).hexdigest() != manifest.files[name].sha256:
             raise StoreError(
-                f"{self.path / name}: missing or changed since it was written; "
-                f"remove {self.path / self.MANIFEST} and submit the sweep again to rebuild it"
+                f"{self.place(name)}: missing or changed since it was written; "
+                f"remove {self.place(self.MANIFEST)} and submit the sweep again to rebuild it"
             )
         return content
 
     def remove_unfinished_files(self) -> None:
         """Remove what a killed attempt was writing. Only for the holder of the lock."""
-        for path in self.path.rglob(".*.tmp"):
-            path.unlink(missing_ok=True)
-
-    def _has(self, name: str, entry: StoredFile) -> bool:
-        try:
-            return (self.path / name).stat().st_size == entry.bytes
-        except OSError:
-            return False
+        self.files.remove_unfinished(self._inside)
 
 
 class Store:
-    """Where results live: `trials/<trial_id>/`, `sweeps/<name>/`, and MLflow's files beside them."""
+    """Where results live: `trials/<trial_id>/`, `sweeps/<name>/`, and on a disk MLflow's files beside them."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+    def __init__(self, place: Path | Files) -> None:
+        self.files: Files = LocalFiles(place.absolute()) if isinstance(place, Path) else place
+
+    @classmethod
+    def at(cls, place: str) -> Store:
+        """Return the store at a folder's path or an `s3://bucket/prefix` URL. Raises StoreError for any other URL."""
+        scheme, mark, _ = place.partition("://")
+        if not mark:
+            return cls(Path(place))
+        if scheme != "s3":
+            raise StoreError(f"--store: no store has URLs of {scheme!r}; give a folder, or s3://bucket/prefix")
+        from workers.object_files import ObjectFiles, ObjectPlace  # stores on disks do without
+
+        return cls(ObjectFiles(ObjectPlace.from_url(place)))
+
+    def __str__(self) -> str:
+        return str(self.files)
+
+    @property
+    def root(self) -> Path:
+        """The store's folder on this machine's disk. Raises StoreError where the store is not on one."""
+        return _local(self.files).root
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store lies on a file system."""
+        return isinstance(self.files, LocalFiles)
+
+    def folder(self, name: str) -> Folder:
+        """Return a folder of the store."""
+        return Folder(self.files, name)
 
     def trial(self, trial_id: str) -> TrialFolder:
         """Return a trial's folder. Raises StoreError where the id is not one."""
         if not _TRIAL_ID.fullmatch(trial_id):
             raise StoreError(f"{trial_id!r} is not a trial id: 64 hexadecimal digits")
-        return TrialFolder(self.root / "trials" / trial_id, trial_id)
+        return TrialFolder(self.files, trial_id)
 
     def sweep(self, name: str) -> Folder:
         """Return a sweep's folder. Raises StoreError where the name could leave the store."""
         if not _SWEEP_NAME.fullmatch(name):
             raise StoreError(f"{name!r} is not a sweep's name: letters, digits, '.', '_' and '-', at most 80")
-        return Folder(self.root / "sweeps" / name)
+        return self.folder(f"{SWEEPS}/{name}")
 
     def cache(self) -> Folder:
         """Return the folder of what takes long to make and is no result: references and classifiers."""
-        return Folder(self.root / "cache")
+        return self.folder("cache")
 
     def sweep_names(self) -> list[str]:
         """Return the names of the sweeps that were submitted to this store."""
-        return sorted(path.parent.name for path in self.root.glob("sweeps/*/spec.yaml"))
+        return [name for name in self.folder(SWEEPS).folders() if self.folder(f"{SWEEPS}/{name}").exists("spec.yaml")]
+
+    def finished_trials(self) -> Iterator[TrialFolder]:
+        """Yield the trials that have a manifest, of all sweeps, looking for the next one when it is asked for."""
+        for trial_id in self.folder(TRIALS).folders():
+            if _TRIAL_ID.fullmatch(trial_id) and (folder := self.trial(trial_id)).exists(TrialFolder.MANIFEST):
+                yield folder
+
+    def map(self, read: Callable[[_Item], _Made], items: Iterable[_Item]) -> list[_Made]:
+        """Return what `read` returns for each item, with as many reads at once as the store is the faster for."""
+        if self.files.readers == 1:
+            return [read(item) for item in items]
+        with ThreadPoolExecutor(self.files.readers) as pool:
+            return list(pool.map(read, items))
 
     def check_writable(self) -> None:
         """Write and remove a file of one MiB. Raises StoreError with the reason where that fails."""
-        folder = Folder(self.root)
+        folder = self.folder("")
         folder.write(".probe", bytes(2**20))
         folder.remove(".probe")
 
 
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _store_error(error: OSError, path: Path) -> StoreError:
-    if error.errno in _NO_SPACE:
-        cause = "no space is left; free some, or choose another place with --store"
-    elif error.errno in _NO_PERMISSION:
-        cause = "no permission; change the folder's permissions, or choose another place with --store"
-    elif isinstance(error, (NotADirectoryError, FileExistsError)):
-        cause = "a file stands where a folder should be; choose another place with --store"
-    else:
-        cause = f"{error.strerror or error}; check the disk, or choose another place with --store"
-    return StoreError(f"store: cannot use {path}: {cause}")
+def _local(files: Files) -> LocalFiles:
+    if not isinstance(files, LocalFiles):
+        raise StoreError(f"the store {files} is an object store, and this needs one in a folder; choose it by --store")
+    return files
 
 
 def _record_hash(record: Mapping[str, Any]) -> str:

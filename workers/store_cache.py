@@ -9,12 +9,12 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from workers.checkpoint import Checkpoint
-from workers.store import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from workers.data.resident import Images
+    from workers.store import Folder
 
 CONTENT = "content.safetensors"
 POLL_SECONDS = 0.5
@@ -44,7 +44,7 @@ def load_or_make(
     Of several processes one makes it, and the others wait for it. `check_stop` is called while they wait; it raises
     to stop. Raises StoreError where the store cannot be used.
     """
-    place = Folder(folder.path / key)
+    place = folder.inside(key)
     while True:
         if (kept := _read(place)) is not None:
             return kept
@@ -69,5 +69,5 @@ def _read(place: Folder) -> Checkpoint | None:
     try:
         return Checkpoint.from_bytes(content)
     except ValueError as error:
-        warnings.warn(f"{place.path / CONTENT}: {error}; it is made again", stacklevel=2)
+        warnings.warn(f"{place.place(CONTENT)}: {error}; it is made again", stacklevel=2)
         return None

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from workers.metric_log import LogPlace
+
 STATUSES = {"pending": "SCHEDULED", "running": "RUNNING", "done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 """MLflow's run status for each state of a trial; a trial that was interrupted is pending again."""
 
@@ -24,7 +26,7 @@ class TrackedTrial:
     run_name: str
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
-    log_path: Path
+    log_path: LogPlace
     state: str
     message: str = ""
     started_ms: int | None = None

@@ -19,7 +19,7 @@ from workers.store import Folder
 from workers.tracking_limits import KEY_LENGTH, allowed_key, allowed_parameters, allowed_tags
 from workers.tracking_pass import KIND_TAG, TRIAL_TAG, Pass, Refused, Run, first_run
 from workers.tracking_state import ForwardingState
-from workers.tracking_uri import is_sqlite, reason, redact
+from workers.tracking_uri import is_sqlite, reason, redact, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,13 +75,13 @@ class Forwarder:
         tracking_uri: str,
         *,
         artifact_root: Path,
-        state_folder: Path,
+        state_folder: Path | Folder,
         experiment: str = "mrvae-orch",
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._tracking_uri = tracking_uri
         self._artifact_root = artifact_root
-        self._folder = Folder(state_folder)
+        self._folder = Folder(state_folder) if isinstance(state_folder, Path) else state_folder
         self._experiment = experiment
         self._wait = wait
 
@@ -260,7 +260,7 @@ class _MLflowServer:
 
 def _connect(tracking_uri: str) -> Any:
     if is_sqlite(tracking_uri):
-        _probe_sqlite(Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]))
+        _probe_sqlite(sqlite_path(tracking_uri))
     quiet_mlflow()
     from mlflow.tracking import MlflowClient  # its import takes seconds
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from workers.metric_log import Entry, log_id, read_entries
+from workers.metric_log import Entry, log_bytes, log_id, read_entries
 from workers.tracked import STATUSES, ForwardReport
 from workers.tracking_state import Forwarded
 
@@ -133,7 +133,7 @@ class Pass:
             forwarded is not None
             and forwarded.facts == trial.facts
             and self._sweep.name in forwarded.sweeps
-            and forwarded.offset == _bytes(trial.log_path)
+            and forwarded.offset == log_bytes(trial.log_path)
         )
 
     def _find_runs(self, work: list[TrackedTrial]) -> dict[str, Run]:
@@ -223,13 +223,6 @@ def first_run(runs: Iterable[Run]) -> Run | None:
     There are several only where a request to create one took effect after its sender had given up on it.
     """
     return min(runs, key=lambda run: (-run.metrics, run.run_id), default=None)
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _file_sha256(path: Path) -> str | None:

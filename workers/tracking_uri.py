@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _REASON_LENGTH = 300
 
@@ -20,6 +17,11 @@ def default_tracking_uri(store_root: Path) -> str:
 def is_sqlite(tracking_uri: str) -> bool:
     """Whether the URI names a SQLite database, which has no server."""
     return tracking_uri.startswith("sqlite:")
+
+
+def sqlite_path(tracking_uri: str) -> Path:
+    """Return the file of a SQLite database."""
+    return Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
 
 
 def redact(tracking_uri: str) -> str:

@@ -61,6 +61,11 @@ def write_formats(sweep: SweepRecord, folder: Path, formats: Sequence[str]) -> d
         ValueError: a format is unknown.
         OSError: a file cannot be written.
     """
+    return _write(folder, render_formats(sweep, formats))
+
+
+def render_formats(sweep: SweepRecord, formats: Sequence[str]) -> dict[str, Contents]:
+    """Return the files of the report in some of `FORMATS`, by name. Raises ValueError where a format is unknown."""
     summary = summarise(sweep)
     downloads = {
         "points.csv": tables.points_csv(sweep.trials),
@@ -80,8 +85,7 @@ def write_formats(sweep: SweepRecord, folder: Path, formats: Sequence[str]) -> d
 
         return {f"tables/{name}": content for name, content in latex_tables(sweep, summary).items()}
 
-    return _write(
-        folder,
+    return _rendered(
         formats,
         {
             "html": lambda: {"report.html": render_html(sweep, summary, downloads).encode()},
@@ -97,13 +101,17 @@ def write_formats(sweep: SweepRecord, folder: Path, formats: Sequence[str]) -> d
 
 def write_several(several: Several, folder: Path, formats: Sequence[str]) -> dict[str, tuple[Path, ...]]:
     """Write a comparison of sweeps in some of `SEVERAL_FORMATS`; everything else is as in `write_formats`."""
+    return _write(folder, render_several(several, formats))
+
+
+def render_several(several: Several, formats: Sequence[str]) -> dict[str, Contents]:
+    """Return the files of a comparison in some of `SEVERAL_FORMATS`, by name, as `render_formats` does."""
     from evaluation.report import several_report as report
 
     def figure(kind: Kind) -> Contents:
         return {f"rate-distortion.{kind}": report.several_figure(several, kind)} if several.compared else {}
 
-    return _write(
-        folder,
+    return _rendered(
         formats,
         {
             "html": lambda: {"comparison.html": report.several_html(several).encode()},
@@ -116,14 +124,15 @@ def write_several(several: Several, folder: Path, formats: Sequence[str]) -> dic
     )
 
 
-def _write(
-    folder: Path, formats: Sequence[str], contents: Mapping[str, Callable[[], Contents]]
-) -> dict[str, tuple[Path, ...]]:
+def _rendered(formats: Sequence[str], contents: Mapping[str, Callable[[], Contents]]) -> dict[str, Contents]:
     unknown = next((name for name in formats if name not in contents), None)
     if unknown is not None:
         raise ValueError(f"no format {unknown!r}; choose of {', '.join(contents)}")
     # All is made before anything is written: what fails on the way leaves the report as it was.
-    made = {name: contents[name]() for name in dict.fromkeys(formats)}
+    return {name: contents[name]() for name in dict.fromkeys(formats)}
+
+
+def _write(folder: Path, made: Mapping[str, Contents]) -> dict[str, tuple[Path, ...]]:
     for files in made.values():
         for name, content in files.items():
             _replace(folder / name, content)

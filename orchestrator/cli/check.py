@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.options import console, json_option, store_option, sweep_argument
-from workers.store import Store
+from workers.store import Folder, Store
 
 if TYPE_CHECKING:
     from orchestrator.checking import CheckedSweep
@@ -58,7 +58,7 @@ def command(
     mrvae-orch check figure5-omniglot-resnet --against omniglot-resnet
     mrvae-orch check nightly --against last-release --junit check.xml
     """
-    from orchestrator.checking import check_sweep, junit_path, write_junit
+    from orchestrator.checking import check_sweep, junit_place, write_junit
     from orchestrator.references import find_reference, print_references
     from orchestrator.sweeps import load_sweep
 
@@ -71,9 +71,9 @@ def command(
     sweep = load_sweep(store, sweep_name)
     reference = find_reference(store, reference_name)
     checked = check_sweep(store, sweep, reference)
-    path = junit or junit_path(sweep, reference)
-    write_junit(checked, path, time.time())
-    _show(checked, path, as_json=as_json)
+    folder, name = (Folder(junit.parent), junit.name) if junit else junit_place(sweep, reference)
+    write_junit(checked, folder, name, time.time())
+    _show(checked, folder.place(name), as_json=as_json)
     context.exit(checked.exit_code)
 
 
@@ -82,11 +82,11 @@ def _refuse_with_list(*others: object, as_json: bool) -> None:
         raise click.UsageError("--list shows every reference, and takes --store only")
 
 
-def _show(checked: CheckedSweep, path: Path, *, as_json: bool) -> None:
+def _show(checked: CheckedSweep, path: str, *, as_json: bool) -> None:
     from orchestrator.checking import print_checks
 
     if as_json:
-        click.echo(json.dumps({**checked.to_json(), "junit": str(path)}, indent=1, ensure_ascii=False))
+        click.echo(json.dumps({**checked.to_json(), "junit": path}, indent=1, ensure_ascii=False))
         return
     out = console()
     print_checks(checked, out)

@@ -125,6 +125,8 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _store(store: Store) -> Finding:
+    if not store.is_local:
+        return _object_store(store)
     try:
         existed = store.root.exists()
         store.check_writable()
@@ -136,12 +138,22 @@ def _store(store: Store) -> Finding:
     return True, f"store {store.root}: writable, {free_gib:.1f} GiB free"
 
 
+def _object_store(store: Store) -> Finding:
+    try:
+        store.check_writable()
+    except Exception as error:  # noqa: BLE001 (whatever keeps the store from being used is the finding)
+        return False, str(error)
+    return True, f"store {store}: writable"
+
+
 def _tracking(store: Store, tracking_uri: str | None) -> Finding:
+    from orchestrator.tracking_place import NO_DATABASE, default_uri
     from workers.tracking import TrackingUnavailable, probe
-    from workers.tracking_uri import default_tracking_uri, redact
+    from workers.tracking_uri import redact
 
     if tracking_uri is None:
-        return None, f"MLflow: {default_tracking_uri(store.root)}, made at the first submit"
+        uri = default_uri(store)
+        return None, f"MLflow: {uri}, made at the first submit" if uri else f"no MLflow: {NO_DATABASE}"
     try:
         version = probe(tracking_uri)
     except TrackingUnavailable as error:

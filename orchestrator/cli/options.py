@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from workers.store import Store
+from workers.store import Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,10 @@ STORE_PLACE = "orchestrator.store_place"
 
 def _store(context: click.Context, _parameter: click.Parameter, value: str) -> Store:
     context.meta[STORE_PLACE] = value
-    return Store(Path(value))
+    try:
+        return Store.at(value)
+    except StoreError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def complete_sweep(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -47,13 +50,13 @@ PLAIN_WIDTH = 200
 
 store_option = click.option(
     "--store",
-    metavar="DIR",
+    metavar="DIR|URL",
     default="runs",
     show_default=True,
     envvar="MRVAE_STORE",
     is_eager=True,
     callback=_store,
-    help="Where results live (MRVAE_STORE).",
+    help="Where results live: a folder, or s3://bucket/prefix (MRVAE_STORE).",
 )
 data_option = click.option(
     "--data",

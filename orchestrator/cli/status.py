@@ -63,7 +63,7 @@ def _show_all(store: Store, *, as_json: bool) -> None:
         )
         return
     if not counts:
-        click.echo(f"No sweep was submitted to the store {store.root} yet.")
+        click.echo(f"No sweep was submitted to the store {store} yet.")
     for name, entry in counts.items():
         click.echo(f"{name}: {', '.join(f'{count:,} {state}' for state, count in entry.items())}")
 

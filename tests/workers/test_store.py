@@ -103,7 +103,7 @@ def test_lock_is_released_by_a_kill(tmp_path):
     folder = Folder(tmp_path / "x")
     code = (
         "import time; from pathlib import Path; from workers.store import Folder\n"
-        f"with Folder(Path({str(folder.path)!r})).try_lock() as held: print(held, flush=True); time.sleep(600)\n"
+        f"with Folder(Path({str(folder.path)!r})).try_lock() as held: print(bool(held), flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"True\n"
