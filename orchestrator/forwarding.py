@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ from orchestrator.sweeps import SPEC, load_sweep
 from orchestrator.tracking_place import EXPERIMENT, remember_tracking_uri, resolve_tracking_uri, state_folder
 from workers.tracked import TrackedSweep, TrackedTrial
 from workers.tracking import Forwarder, TrackingUnavailable, follow
+from workers.tracking_pass import log_bytes
+from workers.tracking_state import ForwardingState
 from workers.tracking_uri import default_tracking_uri, redact
 from workers.trial_files import METRIC_LOG
 
@@ -33,6 +36,8 @@ LOG = "tracking.log"
 FIRST_LOOK_SECONDS = 1.0
 LAST_PASS_SECONDS = 60.0
 """How long a submit waits at its end for MLflow to have everything."""
+GRACE_SECONDS = 5.0
+"""How long the process may take to write down how far it came."""
 TRACKED_STATES = {DONE: "done", FAILED: "failed", RUNNING: "running", PENDING: "pending", TRAINED: "pending"}
 REPORT_ARTIFACTS = ("report.html", "report.md", "points.parquet", "points.csv", "costs.csv", "trials.csv")
 
@@ -67,10 +72,9 @@ class Forwarding:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
+            self._end(self._process)
 
-    def finish(self, console: Console) -> None:
+    def finish(self, console: Console, seconds: float = LAST_PASS_SECONDS) -> None:
         """Have the rest forwarded, wait for it a while, and say where it can be seen or what is left to do."""
         process = self._process
         if process is None or process.stdin is None:
@@ -78,19 +82,34 @@ class Forwarding:
         process.stdin.close()
         try:
             with console.status("forwarding to MLflow"):
-                code = process.wait(LAST_PASS_SECONDS)
+                code = process.wait(seconds)
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+            reason = lines[-1] if lines else f"forwarding ended with exit code {code}"
         except subprocess.TimeoutExpired:
-            code = -1
+            self._end(process)
+            code, reason = -1, f"MLflow did not take everything in {seconds:g} s"
         if code == 0:
             console.print(f"MLflow: {_where_to_look(self._store, self._uri)}", soft_wrap=True)
             return
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines and code != -1 else f"MLflow did not take everything in {LAST_PASS_SECONDS:g} s"
         console.print(
-            f"MLflow is behind: {reason}. The results are safe in the store; "
+            f"MLflow is behind ({self._what_is_left()}): {reason}. The results are safe in the store; "
             f"`mrvae-orch sync {self._name}` sends what is left.",
             soft_wrap=True,
         )
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()  # it hangs in a call that no signal interrupts
+            process.wait()
+
+    def _what_is_left(self) -> str:
+        state = ForwardingState(state_folder(self._store), self._uri, EXPERIMENT)
+        started = [trial for trial in SweepView(self._store, self._name).load().trials if trial.has_started]
+        left = sum(not state.has_all_of(trial, self._name, log_bytes(trial.log_path)) for trial in started)
+        return f"{left} of {len(started)} runs are to be sent" if left else "it has the runs, not all files"
 
 
 def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
@@ -102,6 +121,8 @@ def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
         ended.set()
 
     threading.Thread(target=wait_for_end, daemon=True).start()
+    # Ended with an exception, so that how far a pass came is written down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     view = SweepView(store, name)
     # MLflow takes seconds of processor time to import, which the starting workers can use better.
     while not ended.is_set() and not any(trial.has_started for trial in view.load().trials):

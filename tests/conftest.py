@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mlflow_server import empty_database
 from models.registry import configure
 from workers.data.digits import Digits
 from workers.run import Context
@@ -59,6 +60,12 @@ def make_context(tmp_path, digits_data):
         return Context(**{**defaults, **fields})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory) -> Path:
+    """A fresh MLflow database: its migrations take seconds, so they run once and the file is copied."""
+    return empty_database(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,11 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Late:
+    """The connection is cut at once, and the server gets the request when the proxy is cleared."""
+
+
+@dataclass(frozen=True)
 class CutRequest:
     """The server gets the first so many bytes of the request, head included; then both sides are cut."""
 
@@ -84,7 +89,7 @@ class Slow:
     bytes_per_second: float
 
 
-Fault = Pass | Delay | Answer | LoseAnswer | Cut | CutRequest | CutAnswer | Slow
+Fault = Pass | Delay | Answer | LoseAnswer | Cut | Late | CutRequest | CutAnswer | Slow
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ class FaultProxy:
         self._listener: asyncio.Server | None = None
         self._cleared = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
+        self._late: list[tuple[bytes, str]] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -152,7 +158,7 @@ class FaultProxy:
             self._rules.append(_Rule(fault, count, share, matches))
 
     def clear(self) -> None:
-        """Let everything pass from now on, held answers too."""
+        """Let everything pass from now on, held answers too; late requests are done when this returns."""
         with self._lock:
             self._rules.clear()
         self._run(self._release())
@@ -176,6 +182,9 @@ class FaultProxy:
     async def _release(self) -> None:
         self._cleared.set()
         self._cleared = asyncio.Event()
+        late, self._late = self._late, []
+        for request, method in late:
+            await self._ask_server(request, method, Pass())
 
     async def _listen(self) -> None:
         if self._listener is None:
@@ -213,6 +222,9 @@ class FaultProxy:
         fault = self._decide(Request(method, path))
         match fault:
             case Cut():
+                raise _Severed
+            case Late():
+                self._late.append((self._rewrite(request, len(head)), method))
                 raise _Severed
             case CutRequest(after_bytes):
                 await self._tell_server(self._rewrite(request, len(head))[:after_bytes])

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from command_line import wait_until
-from fault_proxy import Answer, Cut, CutAnswer, CutRequest, Delay, FaultProxy, LoseAnswer, Pass, Slow
+from fault_proxy import Answer, Cut, CutAnswer, CutRequest, Delay, FaultProxy, Late, LoseAnswer, Pass, Slow
 
 
 class Counter(http.server.ThreadingHTTPServer):
@@ -160,6 +160,16 @@ def test_a_cut_connection_is_an_error_to_the_client(server, proxy, client, fault
     assert server.bodies == done
     assert post(client)[0] == 200
     assert [seen.fault for seen in proxy.requests(type(fault))] == [fault]
+
+
+def test_a_late_request_is_done_when_its_client_is_long_gone(server, proxy, client):
+    proxy.inject(Late(), count=1)
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        post(client, b"late")
+    client.close()
+    post(client, b"in time")
+    proxy.clear()
+    assert server.bodies == [b"in time", b"late"]
 
 
 def test_a_body_cut_in_its_middle_is_incomplete(proxy, client):
