@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test recipes check format bench lock clean
+.PHONY: help setup demo test test-services recipes check format bench lock clean
 
 help: ## show these lines
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -26,6 +26,9 @@ demo: $(STAMP) ## run recipes/quickstart.yaml and show its report
 
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest
+
+test-services: $(STAMP) ## sweeps against MLflow on SQLite and PostgreSQL, servers killed
+	@MRVAE_SERVICES=1 $(BIN)/python -m pytest tests/services --durations=0
 
 recipes: $(STAMP) ## run every recipe at its smallest scale, to its report
 	@MRVAE_ALL_RECIPES=1 $(BIN)/python -m pytest tests/recipes --durations=0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,9 +30,10 @@ from orchestrator.tracking_place import (
     resolve_tracking_uri,
     state_folder,
 )
-from workers.metric_log import log_in
+from workers.metric_log import log_bytes, log_in
 from workers.tracked import TrackedSweep, TrackedTrial
 from workers.tracking import Forwarder, TrackingUnavailable, follow
+from workers.tracking_state import ForwardingState
 from workers.tracking_uri import redact
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ TRACKED_STATES = {
     PENDING: "pending",
     TRAINED: "pending",
 }
+GRACE_SECONDS = 5.0
+"""How long the process may take to write down how far it came."""
 REPORT_ARTIFACTS = ("report.html", "report.md", "points.parquet", "points.csv", "costs.csv", "trials.csv")
 
 
@@ -91,11 +95,10 @@ class Forwarding:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
+            self._end(self._process)
         self._stack.close()
 
-    def finish(self, console: Console) -> None:
+    def finish(self, console: Console, seconds: float = LAST_PASS_SECONDS) -> None:
         """Have the rest forwarded, wait for it a while, and say where it can be seen or what is left to do."""
         if self._uri is None:
             console.print(f"Not forwarded to MLflow: {NO_DATABASE}.", soft_wrap=True)
@@ -106,16 +109,17 @@ class Forwarding:
         process.stdin.close()
         try:
             with console.status("forwarding to MLflow"):
-                code = process.wait(LAST_PASS_SECONDS)
+                code = process.wait(seconds)
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+            reason = lines[-1] if lines else f"forwarding ended with exit code {code}"
         except subprocess.TimeoutExpired:
-            code = -1
+            self._end(process)
+            code, reason = -1, f"MLflow did not take everything in {seconds:g} s"
         if code == 0:
             console.print(f"MLflow: {_where_to_look(self._store, self._uri)}", soft_wrap=True)
             return
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines and code != -1 else f"MLflow did not take everything in {LAST_PASS_SECONDS:g} s"
         console.print(
-            f"MLflow is behind: {reason}. The results are safe in the store; "
+            f"MLflow is behind ({self._what_is_left()}): {reason}. The results are safe in the store; "
             f"`mrvae-orch sync {self._name}` sends what is left.",
             soft_wrap=True,
         )
@@ -124,6 +128,20 @@ class Forwarding:
         folder = self._store.sweep(self._name)
         # A process writes to files of this machine.
         return folder.path if folder.is_local else Path(self._stack.enter_context(TemporaryDirectory()))
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()  # it hangs in a call that no signal interrupts
+            process.wait()
+
+    def _what_is_left(self) -> str:
+        state = ForwardingState(state_folder(self._store), str(self._uri), EXPERIMENT)
+        started = [trial for trial in SweepView(self._store, self._name).load().trials if trial.has_started]
+        left = sum(not state.has_all_of(trial, self._name, log_bytes(trial.log_path)) for trial in started)
+        return f"{left} of {len(started)} runs are to be sent" if left else "it has the runs, not all files"
 
 
 def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
@@ -135,6 +153,8 @@ def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
         ended.set()
 
     threading.Thread(target=wait_for_end, daemon=True).start()
+    # Ended with an exception, so that how far a pass came is written down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     view = SweepView(store, name)
     # MLflow takes seconds of processor time to import, which the starting workers can use better.
     while not ended.is_set() and not any(trial.has_started for trial in view.load().trials):

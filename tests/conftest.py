@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from fault_proxy import FaultProxy
+from mlflow_server import MLflowServer, empty_database, sqlite_at
 from models.registry import configure
 from object_server import ObjectServer
 from workers.data.digits import Digits
@@ -81,6 +83,27 @@ def make_context(tmp_path, digits_data):
         return Context(**{**defaults, **fields})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory) -> Path:
+    """A fresh MLflow database: its migrations take seconds, so they run once and the file is copied."""
+    return empty_database(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture(scope="session")
+def _mlflow_server(tmp_path_factory, empty_mlflow):
+    folder = tmp_path_factory.mktemp("server")
+    server = MLflowServer(folder, sqlite_at(shutil.copy(empty_mlflow, folder / "server.db")))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def mlflow_server(_mlflow_server) -> MLflowServer:
+    """One MLflow server for all tests of one, running, whatever the test before did to it."""
+    _mlflow_server.ensure_started()
+    return _mlflow_server
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,7 @@ class ObjectFiles:
                     return content
                 before = version
         raise StoreError(
-            f"store: {self.place(name)} could not be read whole: it was replaced in each of {READ_TRIES} tries; try again"
+            f"store: {self.place(name)} is replaced all the time ({READ_TRIES} tries to read it whole); try again"
         )
 
     def _read_version(self, key: str) -> tuple[str, bytes] | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.store import Folder
 from workers.tracking_limits import KEY_LENGTH, allowed_key, allowed_parameters, allowed_tags
-from workers.tracking_pass import KIND_TAG, TRIAL_TAG, Pass, Refused, Run, first_run
+from workers.tracking_pass import KIND_TAG, TRIAL_TAG, Pass, Refused, Run
 from workers.tracking_state import ForwardingState
 from workers.tracking_uri import is_sqlite, reason, redact, sqlite_path
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from workers.metric_log import Entry
     from workers.tracked import ForwardReport, TrackedSweep
 
-_RUNS_A_PAGE, _IDS_A_QUERY, _FEW_TRIALS = 500, 100, 50
+_RUNS_A_PAGE, _IDS_A_QUERY = 500, 100
 _LOCK_TRIES, _LOCK_WAIT_SECONDS, _SQLITE_WAIT_SECONDS = 100, 0.1, 2.0
 _PASS_SECONDS, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 10.0, 0.5, 30.0
 # MLflow's answers to a request that can never succeed as it is; after any other error it may, later.
@@ -189,18 +189,21 @@ class _MLflowServer:
             found += self._search(f"attributes.run_id IN ({listed})")
         return found
 
-    def trial_runs(self, trial_ids: Sequence[str]) -> dict[str, Run]:
-        by_trial: dict[str | None, list[Run]] = defaultdict(list)
-        for condition in _conditions(trial_ids):
-            for run in self._search(condition):
-                by_trial[run.tags.get(TRIAL_TAG)].append(run)
-        return {trial_id: first for trial_id in trial_ids if (first := first_run(by_trial[trial_id]))}
+    def trial_runs(self, trial_id: str | None = None) -> dict[str, list[Run]]:
+        by_trial: dict[str, list[Run]] = defaultdict(list)
+        is_asked = f"tags.`{KIND_TAG}` = 'trial'" if trial_id is None else f"tags.`{TRIAL_TAG}` = '{trial_id}'"
+        for run in self._search(is_asked):
+            by_trial[run.tags.get(TRIAL_TAG, "")].append(run)
+        return by_trial
 
     def create(self, name: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
         run_name = name[:KEY_LENGTH]
         return _to_run(
             self._call(self._client.create_run, self._experiment_id, started_ms, allowed_tags(tags), run_name)
         )
+
+    def delete(self, run: Run) -> None:
+        self._call(self._client.delete_run, run.run_id)
 
     def log(self, run: Run, tags: Mapping[str, str], parameters: Mapping[str, str], entries: Sequence[Entry]) -> None:
         from mlflow.entities import Metric, Param, RunTag  # its import takes seconds
@@ -284,13 +287,6 @@ def _probe_sqlite(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path, timeout=_SQLITE_WAIT_SECONDS)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()
-
-
-def _conditions(trial_ids: Sequence[str]) -> list[str]:
-    # MLflow cannot search for one of several tag values: few are asked for singly, for many all are listed.
-    if len(trial_ids) > _FEW_TRIALS:
-        return [f"tags.`{KIND_TAG}` = 'trial'"]
-    return [f"tags.`{TRIAL_TAG}` = '{trial_id}'" for trial_id in trial_ids]
 
 
 def _to_run(run: Any) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from workers.metric_log import Entry, log_bytes, log_id, read_entries
@@ -11,7 +12,7 @@ from workers.tracked import STATUSES, ForwardReport
 from workers.tracking_state import Forwarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from workers.tracked import TrackedSweep, TrackedTrial
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 PARENT_TAG, KIND_TAG, SWEEP_TAG, TRIAL_TAG = "mlflow.parentRunId", "mrvae.kind", "mrvae.sweep", "trial_id"
 LOG_TAG, MESSAGE_TAG = "mrvae.log", "mrvae.message"
-_TRIALS_A_SAVE = 200
+_TRIALS_A_SAVE, _FEW_TRIALS = 200, 50
 
 
 class Refused(Exception):  # noqa: N818 (an answer of the server, not a defect)
@@ -39,6 +40,9 @@ class Run:
     metrics: int
 
 
+_RunsByTrial = dict[str, list[Run]]
+
+
 class Server(Protocol):
     """The calls that forwarding needs. They raise Refused, or whatever says that the server is away."""
 
@@ -51,11 +55,14 @@ class Server(Protocol):
     def runs(self, run_ids: Sequence[str]) -> list[Run]:
         """Return those of these runs that exist and are not deleted."""
 
-    def trial_runs(self, trial_ids: Sequence[str]) -> dict[str, Run]:
-        """Return the run of each of these trials that has one, found by its tag."""
+    def trial_runs(self, trial_id: str | None = None) -> _RunsByTrial:
+        """Return the runs of this trial, or those of all trials, by the trial that their tag names."""
 
     def create(self, name: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
         """Create a run."""
+
+    def delete(self, run: Run) -> None:
+        """Delete a run, so that it is found no more."""
 
     def log(self, run: Run, tags: Mapping[str, str], parameters: Mapping[str, str], entries: Sequence[Entry]) -> None:
         """Set the tags that differ and the parameters that are missing, and log the metrics.
@@ -89,9 +96,12 @@ class Pass:
         parent = self._open_parent()
         started = [trial for trial in self._sweep.trials if trial.has_started]
         work = [trial for trial in started if not self._is_forwarded(trial)]
-        runs = self._find_runs(work)
+        known = self._known_runs(work)
+        # A search finds the runs of one trial or of all. One by one, a pass that is cut short has got somewhere.
+        unsure = sum(not self._is_sure(trial, known) for trial in work)
+        listed = self._server.trial_runs() if unsure > _FEW_TRIALS else None
         for count, trial in enumerate(work, start=1):
-            self._forward_or_reject(trial, runs.get(trial.trial_id), parent)
+            self._forward_or_reject(trial, partial(self._run_of, trial, known, listed), parent)
             if count % _TRIALS_A_SAVE == 0:
                 self._state.save()
         self._upload_artifacts(parent)
@@ -114,7 +124,15 @@ class Pass:
         self._state.experiment_id = experiment_id
         tags = {**self._sweep.tags, KIND_TAG: "sweep", SWEEP_TAG: self._sweep.name}
         same_name = [run for run in parents if run.tags.get(SWEEP_TAG) == self._sweep.name]
-        parent = first_run(same_name) or self._create(self._sweep.name, tags, self._sweep.started_ms)
+        known = [run for run in same_name if run.run_id == self._state.sweeps.get(self._sweep.name)]
+        if same_name:
+            parent = _first_run(known or same_name)
+        else:
+            parent = self._create(self._sweep.name, tags, self._sweep.started_ms)
+        for surplus in same_name:
+            if surplus.run_id != parent.run_id:
+                self._server.delete(surplus)
+                self._parent_ids.discard(surplus.run_id)
         self._server.log(parent, tags, {}, [])
         self._parent_ids.add(parent.run_id)
         self._state.sweeps[self._sweep.name] = parent.run_id
@@ -128,31 +146,47 @@ class Pass:
         return len(self._server.runs(newest)) == len(newest)
 
     def _is_forwarded(self, trial: TrackedTrial) -> bool:
-        forwarded = self._state.trials.get(trial.trial_id)
-        return (
-            forwarded is not None
-            and forwarded.facts == trial.facts
-            and self._sweep.name in forwarded.sweeps
-            and forwarded.offset == log_bytes(trial.log_path)
-        )
+        if trial.trial_id in self._state.doubts:
+            return False
+        return self._state.has_all_of(trial, self._sweep.name, log_bytes(trial.log_path))
 
-    def _find_runs(self, work: list[TrackedTrial]) -> dict[str, Run]:
+    def _known_runs(self, work: list[TrackedTrial]) -> dict[str, Run]:
         remembered = {
             self._state.trials[trial.trial_id].run_id: trial.trial_id
             for trial in work
             if trial.trial_id in self._state.trials
         }
-        found = {remembered[run.run_id]: run for run in self._server.runs(list(remembered))}
-        missing = [trial.trial_id for trial in work if trial.trial_id not in found]
-        return {**found, **self._server.trial_runs(missing)}
+        return {remembered[run.run_id]: run for run in self._server.runs(list(remembered))}
 
-    def _forward_or_reject(self, trial: TrackedTrial, run: Run | None, parent: Run) -> None:
+    def _is_sure(self, trial: TrackedTrial, known: Mapping[str, Run]) -> bool:
+        return trial.trial_id in known and trial.trial_id not in self._state.doubts
+
+    def _run_of(self, trial: TrackedTrial, known: Mapping[str, Run], listed: _RunsByTrial | None) -> Run | None:
+        if self._is_sure(trial, known):
+            return known[trial.trial_id]
+        by_trial = self._server.trial_runs(trial.trial_id) if listed is None else listed
+        runs = by_trial.get(trial.trial_id, [])
+        if not runs:
+            return None
+        kept = known.get(trial.trial_id) or _first_run(runs)
+        for surplus in runs:
+            # A run that an unanswered request left behind was never logged to: nobody learned its id.
+            if surplus.run_id != kept.run_id and not surplus.metrics:
+                self._server.delete(surplus)
+        return kept
+
+    def _forward_or_reject(self, trial: TrackedTrial, find_run: Callable[[], Run | None], parent: Run) -> None:
         try:
-            self._forward(trial, run, parent)
+            self._forward(trial, find_run(), parent)
         except Refused as refusal:
             # Its run may just have been deleted: the next pass looks for it again.
             self._state.trials.pop(trial.trial_id, None)
             self._rejected.append(f"trial {trial.trial_id[:12]} ({trial.run_name}): {refusal}")
+        except BaseException:
+            self._state.doubt(trial.trial_id)
+            raise
+        else:
+            self._state.looked_up(trial.trial_id)
 
     def _forward(self, trial: TrackedTrial, run: Run | None, parent: Run) -> None:
         log = log_id(trial.log_path)
@@ -217,12 +251,9 @@ class Pass:
         return self._server.create(name, tags, started_ms)
 
 
-def first_run(runs: Iterable[Run]) -> Run | None:
-    """Return the run to use of those with the same tag: the one with most metrics, then the first id.
-
-    There are several only where a request to create one took effect after its sender had given up on it.
-    """
-    return min(runs, key=lambda run: (-run.metrics, run.run_id), default=None)
+def _first_run(runs: Sequence[Run]) -> Run:
+    # There are several with the same tag only where a request to create one took effect after its sender gave it up.
+    return min(runs, key=lambda run: (-run.metrics, run.run_id))
 
 
 def _file_sha256(path: Path) -> str | None:

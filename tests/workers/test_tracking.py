@@ -6,9 +6,7 @@ What is counted is counted in MLflow's database, not in what its client says.
 import contextlib
 import http.server
 import math
-import os
 import shutil
-import signal
 import socket
 import socketserver
 import sqlite3
@@ -16,171 +14,33 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlflow_server import Backend, free_port, sqlite_at
+from tracked_trials import STARTED_MS, expected_history, log_epochs, tracked_trial
 from workers.metric_log import MetricLog
 from workers.store import Folder
-from workers.tracked import ForwardReport, TrackedSweep, TrackedTrial
-from workers.tracking import Forwarder, TrackingUnavailable, follow, probe, quiet_mlflow
+from workers.tracked import ForwardReport, TrackedSweep
+from workers.tracking import Forwarder, TrackingUnavailable, follow, probe
 from workers.tracking_uri import default_tracking_uri, redact
 
-STARTED_MS = 1_700_000_000_000
-
-
-@dataclass(frozen=True)
-class Backend:
-    """A tracking URI, and the SQLite file in which its rows can be counted."""
-
-    uri: str
-    database: Path
-    experiment: str
-
-    def query(self, sql, *values):
-        with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as connection:
-            return connection.execute(sql, values).fetchall()
-
-    def runs(self):
-        """Tags, with a run's own columns among them, of all runs of the experiment."""
-        rows = self.query(
-            "select run_uuid, r.name, status, start_time, end_time from runs r join experiments e"
-            " using (experiment_id) where e.name = ? and r.lifecycle_stage = 'active'",
-            self.experiment,
-        )
-        return [
-            {
-                **dict(self.query("select key, value from tags where run_uuid = ?", run_id)),
-                "run_id": run_id,
-                "name": name,
-                "status": status,
-                "start": start,
-                "end": end,
-            }
-            for run_id, name, status, start, end in rows
-        ]
-
-    def count_runs(self):
-        """Return the number of runs of all experiments."""
-        return self.query("select count(*) from runs")[0][0]
-
-    def run_of(self, trial_id):
-        (run,) = [run for run in self.runs() if run.get("trial_id") == trial_id]
-        return run
-
-    def parent_of(self, sweep):
-        (run,) = [run for run in self.runs() if run.get("mrvae.sweep") == sweep]
-        return run
-
-    def history(self, trial_id):
-        """Return every row of the trial's metrics, in order."""
-        return sorted(
-            self.query(
-                "select key, step, timestamp, value, is_nan from metrics where run_uuid = ?",
-                self.run_of(trial_id)["run_id"],
-            )
-        )
-
-    def parameters(self, trial_id):
-        run_id = self.run_of(trial_id)["run_id"]
-        return dict(self.query("select key, value from params where run_uuid = ?", run_id))
-
-
-def free_port():
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        return closed.getsockname()[1]
-
-
-class MLflowServer:
-    """A real `mlflow server` in a process group of its own, which can be killed and started again."""
-
-    def __init__(self, folder, template):
-        self.database = folder / "server.db"
-        shutil.copy(template, self.database)
-        self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
-        self._process = None
-
-    def start(self):
-        options = {
-            "--backend-store-uri": f"sqlite:///{self.database}",
-            "--artifacts-destination": str(self._folder / "artifacts"),
-            "--host": "127.0.0.1",
-            "--port": str(self.port),
-            "--workers": "1",
-        }
-        arguments = [word for option in options.items() for word in option]
-        # Its background jobs are ten more processes that nothing here uses.
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *arguments],
-                stdout=log,
-                stderr=log,
-                cwd=self._folder,
-                env=environment,
-                start_new_session=True,
-            )
-        self._await_answer()
-
-    def kill(self):
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def ensure_started(self):
-        if self._process is None:
-            self.start()
-
-    def _await_answer(self):
-        # A request that reaches the database: the first one takes long, and is not what is tested.
-        question = f"{self.uri}/api/2.0/mlflow/experiments/get?experiment_id=0"
-        while self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(question, timeout=60).close()  # noqa: S310 (loopback)
-                return
-            time.sleep(0.05)
-        pytest.fail((self._folder / "server.log").read_text())
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A fresh MLflow database: its migrations take seconds, so they run once and the file is copied."""
-    quiet_mlflow()
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, template):
-    server = MLflowServer(tmp_path_factory.mktemp("server"), template)
-    yield server
-    server.kill()
-
 
 @pytest.fixture
-def sqlite_backend(tmp_path, template):
+def sqlite_backend(tmp_path, empty_mlflow):
     database = tmp_path / "store" / "mlflow.db"
     database.parent.mkdir()
-    shutil.copy(template, database)
-    return Backend(default_tracking_uri(database.parent), database, "mrvae-orch")
+    shutil.copy(empty_mlflow, database)
+    return Backend(default_tracking_uri(database.parent), sqlite_at(database), "mrvae-orch")
 
 
 @pytest.fixture
-def server_backend(server, request):
-    server.ensure_started()
-    return Backend(server.uri, server.database, request.node.name)
+def server_backend(mlflow_server, request):
+    return Backend(mlflow_server.uri, mlflow_server.database, request.node.name)
 
 
 @pytest.fixture(params=["sqlite", "server"])
@@ -207,38 +67,7 @@ def forwarder(request, tmp_path):
 @pytest.fixture
 def make_trial(tmp_path):
     """Make a finished trial with a log of `epochs` steps of two metrics."""
-
-    def make(name, epochs=3, **changes):
-        path = tmp_path / "trials" / name / "metrics.jsonl"
-        log_epochs(path, range(epochs))
-        trial = TrackedTrial(
-            trial_id=name * 4,
-            run_name=f"beta-vae {name}",
-            parameters={"method.beta": "0.1", "seed": "7"},
-            tags={"git": "abc"},
-            log_path=path,
-            state="done",
-            started_ms=STARTED_MS,
-            ended_ms=STARTED_MS + 5000,
-        )
-        return replace(trial, **changes)
-
-    return make
-
-
-def log_epochs(path, epochs, delay_ms=0):
-    log = MetricLog(path)
-    for epoch in epochs:
-        metrics = {"train/loss": 1 / (epoch + 1), "train/elbo": -float(epoch)}
-        log.append(epoch, metrics, STARTED_MS + 1000 * epoch + delay_ms)
-
-
-def expected_history(epochs):
-    return sorted(
-        (name, epoch, STARTED_MS + 1000 * epoch, value, 0)
-        for epoch in range(epochs)
-        for name, value in [("train/loss", 1 / (epoch + 1)), ("train/elbo", -float(epoch))]
-    )
+    return partial(tracked_trial, tmp_path / "trials")
 
 
 def test_forwarding_twice_adds_nothing(backend, forwarder, make_trial):
@@ -454,11 +283,11 @@ def test_artifacts_of_the_same_name_are_an_error(make_trial, tmp_path):
 
 
 @pytest.mark.parametrize("other_experiments", [0, 1])
-def test_a_database_made_anew_gets_everything(sqlite_backend, forwarder, make_trial, template, other_experiments):
+def test_a_database_made_anew_gets_everything(sqlite_backend, forwarder, make_trial, empty_mlflow, other_experiments):
     """What was forwarded to a database that is gone is forwarded to the one in its place too."""
     sweep = TrackedSweep("s", tuple(make_trial(name) for name in "ab"))
     forwarder(sqlite_backend).forward(sweep)
-    shutil.copy(template, sqlite_backend.database)
+    shutil.copy(empty_mlflow, sqlite_backend.database.path)
     if other_experiments:
         forwarder(replace(sqlite_backend, experiment="other")).forward(TrackedSweep("t", ()))
     report = forwarder(sqlite_backend).forward(sweep)
@@ -470,9 +299,9 @@ def test_a_database_restored_from_an_old_copy_gets_what_it_lacks(sqlite_backend,
     """A copy from before the last trials has their sweep, yet gets the trials that came later."""
     trials = tuple(make_trial(name) for name in "ab")
     forwarder(sqlite_backend).forward(TrackedSweep("s", trials[:1]))
-    shutil.copy(sqlite_backend.database, tmp_path / "old.db")
+    shutil.copy(sqlite_backend.database.path, tmp_path / "old.db")
     forwarder(sqlite_backend).forward(TrackedSweep("s", trials))
-    shutil.copy(tmp_path / "old.db", sqlite_backend.database)
+    shutil.copy(tmp_path / "old.db", sqlite_backend.database.path)
     forwarder(sqlite_backend).forward(TrackedSweep("s", trials))
     assert [sqlite_backend.history(trial.trial_id) for trial in trials] == [expected_history(3)] * 2
 
@@ -545,7 +374,7 @@ def test_unchanged_trials_cost_no_call(sqlite_backend, forwarder, make_trial):
     assert counts[0] == counts[1] > 0
 
 
-def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(server, server_backend, forwarder, make_trial):
+def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(mlflow_server, server_backend, forwarder, make_trial):
     """After kill -9 of the server in a pass, `follow` tries until it is back, and then all is there once."""
     sweep = TrackedSweep("s", tuple(make_trial(f"t{index}-") for index in range(20)))
     runs_before = server_backend.count_runs()
@@ -553,7 +382,7 @@ def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(server, server_
     def kill_when_some_are_there():
         while server_backend.count_runs() < runs_before + 4:
             time.sleep(0.02)
-        server.kill()
+        mlflow_server.kill()
 
     killer = threading.Thread(target=kill_when_some_are_there)
     killer.start()
@@ -565,7 +394,7 @@ def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(server, server_
     def wait(seconds):
         waits.append(seconds)
         if len(waits) == 3:
-            server.start()
+            mlflow_server.start()
 
     outcome = follow(lambda: sweep, forwarder(server_backend), lambda: len(waits) == 3, wait)
     assert waits == [0.5, 1.0, 2.0]
@@ -625,7 +454,7 @@ def test_a_server_away_from_the_start_gets_everything_when_it_comes(server_backe
 
 def test_follow_gives_back_the_last_failure(sqlite_backend, forwarder, make_trial):
     """Where MLflow is away to the end, `follow` waits 30 s at most and returns what is wrong."""
-    sqlite_backend.database.write_bytes(b"this is no database" * 100)
+    sqlite_backend.database.path.write_bytes(b"this is no database" * 100)
     waits = []
     outcome = follow(
         lambda: TrackedSweep("s", (make_trial("a"),)),
@@ -640,7 +469,7 @@ def test_follow_gives_back_the_last_failure(sqlite_backend, forwarder, make_tria
 def test_a_locked_database_is_an_outage(sqlite_backend, forwarder, make_trial):
     """A database that another process holds locked is unavailable, and is forwarded to once it is free."""
     sweep = TrackedSweep("s", (make_trial("a"),))
-    with contextlib.closing(sqlite3.connect(sqlite_backend.database)) as holder:
+    with contextlib.closing(sqlite3.connect(sqlite_backend.database.path)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(TrackingUnavailable, match="database is locked"):
             forwarder(sqlite_backend).forward(sweep)
