@@ -52,9 +52,9 @@ class Occupancy:
     def size(self, demand: Demand) -> int:
         """Return how many ranks the demand starts with: what the empty cluster could hold, 0 where that is too few."""
         if demand not in self._sizes:
-            need, empty = need_of(demand.bundle), Rooms(self._empty)
+            need = need_of(demand.bundle)
             sizes = range(demand.ranks, (demand.least_ranks or demand.ranks) - 1, -1)
-            self._sizes[demand] = next((ranks for ranks in sizes if empty.holds(need, ranks)), 0)
+            self._sizes[demand] = next((ranks for ranks in sizes if self._empty.holds(need, ranks)), 0)
         return self._sizes[demand]
 
     def start(self, demand: Demand) -> tuple[str, ...]:

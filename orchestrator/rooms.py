@@ -85,13 +85,14 @@ class Room:
 
     def take(self, need: Need) -> Taken:
         """Take what one rank needs, or what there is of it: for a part, the device with the least room that fits."""
-        order = sorted(range(len(self.devices)), key=lambda index: self.devices[index])
-        devices: tuple[tuple[int, int], ...]
-        if need.part and order:
-            chosen = next((index for index in order if self.devices[index] >= need.part), order[-1])
-            devices = ((chosen, min(need.part, self.devices[chosen])),)
-        else:
-            devices = tuple((index, self.devices[index]) for index in order[len(order) - need.devices :])
+        devices: tuple[tuple[int, int], ...] = ()
+        if need.devices:
+            order = sorted(range(len(self.devices)), key=self.devices.__getitem__, reverse=True)
+            devices = tuple((index, self.devices[index]) for index in order[: need.devices])
+        elif need.part and self.devices:
+            fitting = [free for free in self.devices if free >= need.part]
+            free = min(fitting) if fitting else max(self.devices)
+            devices = ((self.devices.index(free), min(need.part, free)),)
         taken = Taken(min(need.cpus, self.cpus), min(need.memory, self.memory), devices)
         self.add(taken, -1)
         return taken
