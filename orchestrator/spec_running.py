@@ -122,19 +122,25 @@ def _check_url(url: str) -> str:
 
 
 def _refused(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and url.isprintable()
-    except ValueError:
-        usable = False
-    if not usable or " " in url:
+    if not is_web_address(url):
         return "this is no web address; it must begin with http:// or https:// and a host"
+    parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment or _holds_token(parts.path):
         return (
             "this looks like an address with a secret in it, and a spec is shown in reports and in MLflow; put it into "
             f"an environment variable, such as {VARIABLE_PREFIX}TEAM, and write `url_from: {VARIABLE_PREFIX}TEAM`"
         )
     return None
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an address that JSON can be sent to by HTTP."""
+    try:
+        parts = urlsplit(text)
+        well_formed = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return well_formed and parts.scheme in {"http", "https"} and re.fullmatch("[!-~]+", text) is not None
 
 
 def _holds_token(path: str) -> bool:
