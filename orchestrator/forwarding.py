@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from orchestrator.flat import flatten
-from orchestrator.ledger import DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus, read_status
+from orchestrator.ledger import CANCELLED, DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus, read_status
 from orchestrator.progress import describe
 from orchestrator.reporting import report_folder
+from orchestrator.requests import cancelled_trials
 from orchestrator.sweeps import SPEC, load_sweep
 from orchestrator.tracking_place import EXPERIMENT, remember_tracking_uri, resolve_tracking_uri, state_folder
 from workers.tracked import TrackedSweep, TrackedTrial
@@ -22,7 +23,7 @@ from workers.tracking_uri import default_tracking_uri, redact
 from workers.trial_files import METRIC_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from rich.console import Console
 
@@ -33,7 +34,14 @@ LOG = "tracking.log"
 FIRST_LOOK_SECONDS = 1.0
 LAST_PASS_SECONDS = 60.0
 """How long a submit waits at its end for MLflow to have everything."""
-TRACKED_STATES = {DONE: "done", FAILED: "failed", RUNNING: "running", PENDING: "pending", TRAINED: "pending"}
+TRACKED_STATES = {
+    DONE: "done",
+    FAILED: "failed",
+    CANCELLED: "cancelled",
+    RUNNING: "running",
+    PENDING: "pending",
+    TRAINED: "pending",
+}
 REPORT_ARTIFACTS = ("report.html", "report.md", "points.parquet", "points.csv", "costs.csv", "trials.csv")
 
 
@@ -144,21 +152,22 @@ class SweepView:
         if self._sweep.plan.waiting:
             self._sweep = load_sweep(self._store, self._sweep.name)
         folder = report_folder(self._sweep)
+        cancelled = cancelled_trials(self._store, self._sweep.name)
         return TrackedSweep(
             name=self._sweep.name,
-            trials=tuple(self._trial(planned) for planned in self._sweep.plan.trials),
+            trials=tuple(self._trial(planned, cancelled) for planned in self._sweep.plan.trials),
             spec_path=self._sweep.folder / SPEC,
             artifacts=tuple(folder / name for name in REPORT_ARTIFACTS),
             tags={"mlflow.note.content": self._sweep.plan.spec.description},
         )
 
-    def _trial(self, planned: PlannedTrial) -> TrackedTrial:
+    def _trial(self, planned: PlannedTrial, cancelled: Collection[str]) -> TrackedTrial:
         # The trial that wins a selection is evaluated again, as one of the sweep's.
         key = (planned.trial_id, planned.evaluation.eval_id)
         known = self._done.get(key)
         if known is not None:
             return known
-        status = read_status(self._store, planned)
+        status = read_status(self._store, planned, cancelled)
         tracked = _tracked_trial(self._store, planned, status)
         if status.state == DONE:
             self._done[key] = tracked

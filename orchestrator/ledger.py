@@ -6,17 +6,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.requests import cancelled_trials
 from workers.trial_files import FAILURE, PROGRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from orchestrator.plan import PlannedTrial
     from workers.store import Manifest, Store, TrialFolder
 
-DONE, TRAINED, RUNNING, FAILED, PENDING = "done", "trained", "running", "failed", "pending"
-STATES = (DONE, TRAINED, RUNNING, FAILED, PENDING)
-"""`trained`: its training is done, the evaluation that the sweep asks for is not. `pending`: not begun, or stopped."""
+DONE, TRAINED, RUNNING, FAILED, CANCELLED, PENDING = "done", "trained", "running", "failed", "cancelled", "pending"
+STATES = (DONE, TRAINED, RUNNING, FAILED, CANCELLED, PENDING)
+"""`trained`: its training is done, the evaluation that the sweep asks for is not. `pending`: not begun, or stopped.
+`cancelled`: not done, and not to be gone on with until that is taken back; one that is still running is `running`."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,18 @@ class TrialStatus:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do: it is done, or it failed in a way that another try would repeat."""
-        return self.state in (DONE, FAILED)
+        """Whether nothing is left to do: it is done, cancelled, or failed in a way that another try would repeat."""
+        return self.state in (DONE, FAILED, CANCELLED)
 
 
-def read_ledger(store: Store, trials: Iterable[PlannedTrial]) -> dict[str, TrialStatus]:
-    """Return the status of each planned trial by its id."""
-    return {planned.trial_id: read_status(store, planned) for planned in trials}
+def read_ledger(store: Store, trials: Iterable[PlannedTrial], sweep: str | None = None) -> dict[str, TrialStatus]:
+    """Return the status of each planned trial by its id; only of a named `sweep` are some cancelled."""
+    cancelled = cancelled_trials(store, sweep) if sweep is not None else frozenset()
+    return {planned.trial_id: read_status(store, planned, cancelled) for planned in trials}
 
 
-def read_status(store: Store, planned: PlannedTrial) -> TrialStatus:
-    """Return the status of one planned trial."""
+def read_status(store: Store, planned: PlannedTrial, cancelled: Collection[str] = ()) -> TrialStatus:
+    """Return the status of one planned trial, where those in `cancelled` are."""
     folder = store.trial(planned.trial_id)
     manifest = folder.manifest()
     if manifest is not None and planned.evaluation.eval_id in manifest.evaluations:
@@ -59,9 +62,11 @@ def read_status(store: Store, planned: PlannedTrial) -> TrialStatus:
             started_at=manifest.started_at,
             manifest=manifest,
         )
+    is_cancelled = planned.trial_id in cancelled
     if not folder.path.is_dir():
-        return TrialStatus(planned.trial_id, PENDING, epochs=planned.trial.training.epochs)
-    return _unfinished(folder, planned, manifest)
+        state = CANCELLED if is_cancelled else PENDING
+        return TrialStatus(planned.trial_id, state, epochs=planned.trial.training.epochs)
+    return _unfinished(folder, planned, manifest, is_cancelled=is_cancelled)
 
 
 def count_states(statuses: Iterable[TrialStatus]) -> dict[str, int]:
@@ -70,11 +75,15 @@ def count_states(statuses: Iterable[TrialStatus]) -> dict[str, int]:
     return {state: counts[state] for state in STATES if counts[state]}
 
 
-def _unfinished(folder: TrialFolder, planned: PlannedTrial, manifest: Manifest | None) -> TrialStatus:
+def _unfinished(
+    folder: TrialFolder, planned: PlannedTrial, manifest: Manifest | None, *, is_cancelled: bool
+) -> TrialStatus:
     failure: Mapping[str, Any] = folder.read_json(FAILURE) or {}
     progress: Mapping[str, Any] = folder.read_json(PROGRESS) or {}
     if _is_locked(folder):
         state = RUNNING
+    elif is_cancelled:
+        state = CANCELLED
     elif failure:
         state = FAILED
     else:

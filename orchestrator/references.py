@@ -137,7 +137,7 @@ def sweep_record(store: Store, sweep: Sweep) -> SweepRecord:
     from orchestrator.ledger import read_ledger
     from orchestrator.results import gather
 
-    return gather(store, sweep, read_ledger(store, sweep.plan.trials), {})
+    return gather(store, sweep, read_ledger(store, sweep.plan.trials, sweep.name), {})
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from evaluation.records import HistoryRow, Point, RecordError, from_parquet
 from evaluation.report.contents import Pictures, RateChoice, Scaled, Stage, SweepRecord, Texts, Traversals, TrialRecord
 from orchestrator.flat import flatten
-from orchestrator.ledger import DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus
+from orchestrator.ledger import CANCELLED, DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus
 from orchestrator.plan import SELECTION, SWEEP
 from orchestrator.scales import changes_of, shown
 from orchestrator.selection import mean_loss
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SHOWN_STATES: Mapping[str, State] = {
     DONE: "done",
     FAILED: "failed",
+    CANCELLED: "cancelled",
     RUNNING: "running",
     PENDING: "pending",
     TRAINED: "pending",

@@ -54,7 +54,9 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
         StoreError, DataError, SweepError: before anything ran, with a message for the user.
     """
     planned = resolve(spec, store)
-    for dataset in {each.trial.dataset for each in _left(planned, read_ledger(store, planned.trials), options)}:
+    for dataset in {
+        each.trial.dataset for each in _left(planned, read_ledger(store, planned.trials, planned.name), options)
+    }:
         dataset.check_present(options.data_root)
     check_weights((each.evaluation for each in [*planned.trials, *planned.waiting]), options.data_root)
     store.check_writable()
@@ -65,7 +67,7 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
             sweep = replace(sweep, plan=resolve(spec, store))
         with Forwarding(store, sweep.name, options.tracking_uri) as forwarding:
             sweep, outcomes, stopped = _run_stages(sweep, store, options, console)
-            ledger = read_ledger(store, sweep.plan.trials)
+            ledger = read_ledger(store, sweep.plan.trials, sweep.name)
             write_sweep_report(store, sweep, ledger, console)
             forwarding.finish(console)
         return _conclude(sweep, ledger, outcomes, console, stopped=stopped, train=options.train)
@@ -78,7 +80,7 @@ def _run_stages(
     outcomes: dict[str, Outcome] = {}
     with ExitStack() as held:
         while True:
-            ledger = read_ledger(store, sweep.plan.trials)
+            ledger = read_ledger(store, sweep.plan.trials, sweep.name)
             left = _left(sweep.plan, ledger, options)
             ended, stopped = _run(sweep, left, ledger, store, options, console, held)
             outcomes |= ended

@@ -11,6 +11,7 @@ import torch
 
 from evaluation.records import HistoryRow, Point, to_parquet
 from workers.accounting import Accountant, forward_flops_per_image, training_flops_per_image
+from workers.attempt_log import AttemptLog
 from workers.checkpoint import FINAL, TrainingCheckpoints
 from workers.devices import choose_device, device_kind
 from workers.logged_metrics import epoch_metrics, point_metrics
@@ -49,6 +50,8 @@ class Attempt:
         # On a CPU the device is a core, and a trial uses as many as it has threads.
         count = context.resources.gpus if self.device.type == "cuda" else float(trial.training.threads)
         self.accountant = Accountant(folder, self.device, count, clock=context.clock, now=context.now)
+        kind = device_kind(self.device)
+        self.log = AttemptLog(folder, self.accountant.attempt, kind, clock=context.clock, now=context.now)
         self.checkpoints = TrainingCheckpoints(folder)
         self.metrics = MetricLog(folder.path / METRIC_LOG)
         self._checkpointed_at = context.clock()
@@ -113,6 +116,7 @@ class Attempt:
         with self.accountant.phase("checkpoint"):
             earlier = self.checkpoints.latest()
             seconds_before = state.restore(earlier) if earlier is not None else 0.0
+        self.log.say(f"trains from step {state.step} (epoch {state.step / state.sampler.steps_per_epoch:.2f})")
 
         def train_seconds() -> float:
             return seconds_before + self.accountant.seconds("train")
@@ -125,7 +129,12 @@ class Attempt:
             return self.context.should_stop()
 
         def after_epoch() -> None:
-            step, metrics = epoch_metrics(state.finish_epoch(train_seconds()))
+            row = state.finish_epoch(train_seconds())
+            step, metrics = epoch_metrics(row)
+            self.log.say(
+                f"epoch {step}/{self.trial.training.epochs}: ELBO {row.elbo:.4f}, distortion {row.distortion:.4f}, "
+                f"rate {row.rate_nats:.4f} nats"
+            )
             self.metrics.append(step, metrics, self._timestamp_ms())
             self._measure_along(state, data, train_seconds())
 
@@ -182,6 +191,7 @@ class Attempt:
 
     def _evaluate(self, model: VAE, data: ResidentData) -> dict[str, StoredFile]:
         evaluation = self.context.evaluation
+        self.log.say(f"evaluates on {evaluation.split}")
         images = data.split(evaluation.split).first(evaluation.limit)
         with self.accountant.phase("compile"):
             flops = forward_flops_per_image(model, self.trial.dataset.shape)

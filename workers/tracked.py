@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-STATUSES = {"pending": "SCHEDULED", "running": "RUNNING", "done": "FINISHED", "failed": "FAILED"}
+STATUSES = {"pending": "SCHEDULED", "running": "RUNNING", "done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 """MLflow's run status for each state of a trial; a trial that was interrupted is pending again."""
 
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """One trial. `state` is pending, running, done or failed; times are milliseconds since 1970, UTC."""
+    """One trial. `state` is pending, running, done, failed or cancelled; times are milliseconds since 1970, UTC."""
 
     trial_id: str
     run_name: str
@@ -33,7 +33,7 @@ class TrackedTrial:
     @property
     def has_started(self) -> bool:
         """Whether it has a run at all: a trial that waits for its first attempt has none."""
-        return self.state != "pending" or self.started_ms is not None
+        return self.state not in ("pending", "cancelled") or self.started_ms is not None
 
     @cached_property
     def facts(self) -> str:
@@ -68,7 +68,7 @@ class TrackedSweep:
     def status(self) -> str:
         """The parent run's status, that of its liveliest trial: SCHEDULED while some wait but none runs."""
         states = {trial.state for trial in self.trials}
-        liveliest = (state for state in ("running", "pending", "failed") if state in states)
+        liveliest = (state for state in ("running", "pending", "failed", "cancelled") if state in states)
         return STATUSES[next(liveliest, "done")]
 
     @property

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from evaluation.records import Cost, HistoryRow, Point
 
-State = Literal["done", "failed", "running", "pending"]
+State = Literal["done", "failed", "running", "cancelled", "pending"]
 Method = Literal["mr-vae", "beta-vae"]
 
 

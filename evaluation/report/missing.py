@@ -24,8 +24,8 @@ def missing(
 ) -> tuple[str, ...]:
     """Return one sentence for everything that failed, is not there yet, or cannot be compared."""
     done = [trial for trial in sweep.trials if trial.done]
-    sentences = [*_in_full(sweep), *_failures(sweep.trials), *_unfinished(sweep.trials), *_not_finite(sweep.trials)]
-    sentences += _not_measured(sweep.name, done)
+    sentences = [*_in_full(sweep), *_failures(sweep.trials), *_unfinished(sweep.trials)]
+    sentences += [*_cancelled(sweep.name, sweep.trials), *_not_finite(sweep.trials), *_not_measured(sweep.name, done)]
     if scale.reason and done:
         sentences.append(f"Mean distortion is not shown: {scale.reason}.")
     if comparisons:
@@ -100,6 +100,14 @@ def _unfinished(trials: Sequence[TrialRecord]) -> list[str]:
     verb = "is" if count == 1 else "are"
     how = "the same submit command again runs what is left and nothing twice"
     return [f"{counted(count, 'trial')} {verb} still to finish: {how}."]
+
+
+def _cancelled(name: str, trials: Sequence[TrialRecord]) -> list[str]:
+    count = sum(trial.state == "cancelled" for trial in trials)
+    if count == 0:
+        return []
+    verb = "was" if count == 1 else "were"
+    return [f"{counted(count, 'trial')} {verb} cancelled: `mrvae-orch retry {name} --failed` takes that back."]
 
 
 def _not_finite(trials: Sequence[TrialRecord]) -> list[str]:

@@ -32,7 +32,8 @@ def obstacle(sweep: SweepRecord, series: Sequence[Series]) -> str:
 
 def _states(trials: Sequence[TrialRecord]) -> str:
     states = [trial.state for trial in trials]
-    return listed([f"{states.count(state)} {state}" for state in ("failed", "running", "pending") if state in states])
+    known = ("failed", "running", "cancelled", "pending")
+    return listed([f"{states.count(state)} {state}" for state in known if state in states])
 
 
 def _one_sided(trials: Sequence[TrialRecord], series: Sequence[Series]) -> str:

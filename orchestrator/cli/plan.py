@@ -90,7 +90,7 @@ def _examine(spec: SweepSpec, store: Store) -> tuple[Plan, Mapping[str, TrialSta
     from orchestrator.selection import resolve
 
     planned = resolve(spec, store)
-    ledger = read_ledger(store, [*planned.trials, *planned.waiting])
+    ledger = read_ledger(store, [*planned.trials, *planned.waiting], planned.name)
     return planned, ledger, estimate_trials(store, [*planned.trials, *planned.waiting], ledger)
 
 

@@ -65,5 +65,5 @@ def command(sweep_name: str, store: Store, out: Path | None, formats: tuple[str,
     from orchestrator.sweeps import load_sweep
 
     sweep = load_sweep(store, sweep_name)
-    ledger = read_ledger(store, sweep.plan.trials)
+    ledger = read_ledger(store, sweep.plan.trials, sweep_name)
     write_sweep_report(store, sweep, ledger, console(), folder=out, formats=formats)

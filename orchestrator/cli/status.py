@@ -36,7 +36,7 @@ def command(sweep_name: str | None, store: Store, as_json: bool) -> None:
     from orchestrator.sweeps import load_sweep
 
     sweep = load_sweep(store, sweep_name)
-    ledger = read_ledger(store, sweep.plan.trials)
+    ledger = read_ledger(store, sweep.plan.trials, sweep.name)
     if as_json:
         click.echo(json.dumps(_as_json(sweep, ledger), indent=1, ensure_ascii=False))
     else:
@@ -56,7 +56,7 @@ def _show_all(store: Store, *, as_json: bool) -> None:
             # One that this release or its plug-ins no longer know hides no other.
             click.echo(f"{name}: {error}", err=True)
             continue
-        counts[name] = count_states(read_ledger(store, sweep.plan.trials).values())
+        counts[name] = count_states(read_ledger(store, sweep.plan.trials, name).values())
     if as_json:
         click.echo(
             json.dumps({"sweeps": [{"sweep": name, "counts": entry} for name, entry in counts.items()]}, indent=1)
