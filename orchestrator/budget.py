@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST_UNSEEN_SECONDS = 5.0
 """Attempts write their costs about so often; looking more often would tell nothing new."""
-LOOKING_SHARE = 0.1
-"""The share of time that may go into looking at costs, while nothing may start."""
+FEW, LOOKING_SHARE = 32, 0.1
+"""Costs of so few running trials are looked at whenever nothing may start; of more, in that share of the time."""
 
 
 def device_seconds(rows: Iterable[Cost], *, on_gpu: bool) -> float:
@@ -98,8 +98,8 @@ class Budget:
         left = self._expected[planned.trial_id] * self._share_left(planned)
         self._look(after=LONGEST_UNSEEN_SECONDS)
         if not self._fits(left):
-            # What has ended since may have made room.
-            self._look(after=min(LONGEST_UNSEEN_SECONDS, self._looking_took / LOOKING_SHARE))
+            # What has ended since may have made room, and where nothing runs any more this is the last word.
+            self._look(after=0.0 if len(self._running) <= FEW else self._looking_took / LOOKING_SHARE)
         self.refused = not self._fits(left)
         if self.refused:
             return self._why(left)
