@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evaluation.records import Cost
     from orchestrator.plan import PlannedTrial
 
+LEAST_HOURS = 0.001
 LONGEST_UNSEEN_SECONDS = 5.0
 """Attempts write their costs about so often; looking more often would tell nothing new."""
 FEW, LOOKING_SHARE = 32, 0.1
@@ -33,12 +34,15 @@ def device_seconds(rows: Iterable[Cost], *, on_gpu: bool) -> float:
 
 def hours(seconds: float, *, on_gpu: bool) -> str:
     """Return device-seconds as hours of what they were spent on, such as "4.25 GPU-hours"."""
-    number = _number(seconds)
+    number = hours_of(seconds)
     return f"{number} {'GPU' if on_gpu else 'CPU-core'}-hour{'' if number == '1' else 's'}"
 
 
-def _number(seconds: float) -> str:
+def hours_of(seconds: float) -> str:
+    """Return seconds as hours, to three digits."""
     number = seconds / 3600
+    if 0 < number < LEAST_HOURS:
+        return f"less than {LEAST_HOURS}"
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"  # noqa: PLR2004 (no exponent)
 
 
@@ -116,8 +120,8 @@ class Budget:
         self._look(after=0.0)
         to_go = self._pace * math.fsum(self._expected[each.trial_id] * self._share_left(each) for each in left)
         return (
-            f"The budget of {hours(self._limit, on_gpu=self._on_gpu)} ends it here: {_number(self.used)} used, and "
-            f"{len(left):,} trial{'s' if len(left) > 1 else ''} left, about {_number(to_go)} more. Raise "
+            f"The budget of {hours(self._limit, on_gpu=self._on_gpu)} ends it here: {hours_of(self.used)} used, and "
+            f"{len(left):,} trial{'s' if len(left) > 1 else ''} left, about {hours_of(to_go)} more. Raise "
             "budget.device_hours and submit again to go on."
         )
 
@@ -138,10 +142,10 @@ class Budget:
         return math.fsum(max(0.0, seconds) for seconds in expected)
 
     def _why(self, left: float) -> str:
-        running = f", about {_number(self._committed())} more expected of what runs" if self._running else ""
+        running = f", about {hours_of(self._committed())} more expected of what runs" if self._running else ""
         return (
-            f"the budget of {hours(self._limit, on_gpu=self._on_gpu)} would be passed: {_number(self.used)} used"
-            f"{running}, about {_number(self._pace * left)} of the next trial"
+            f"the budget of {hours(self._limit, on_gpu=self._on_gpu)} would be passed: {hours_of(self.used)} used"
+            f"{running}, about {hours_of(self._pace * left)} of the next trial"
         )
 
     def _look(self, *, after: float) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from evaluation.records import HistoryRow, RecordError, from_parquet
 from orchestrator.budget import Budget
 from orchestrator.estimate import Estimate, estimate_all, observe, share_left
 from orchestrator.ledger import DONE
+from orchestrator.spending import Spending, spending
 from workers.costs import read_costs
 from workers.trial import Trial
-from workers.trial_files import PROGRESS, TRIAL
+from workers.trial_files import HISTORY, PROGRESS, TRIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orchestrator.ledger import TrialStatus
     from orchestrator.plan import Plan, PlannedTrial
-    from workers.store import Store
+    from workers.store import Store, TrialFolder
 
 MOST_OBSERVED = 50
 """So many trials tell enough; reading the costs of thousands would only make planning slow."""
@@ -60,6 +62,24 @@ def budget_of(store: Store, planned: Plan, estimates: Mapping[str, Estimate]) ->
         costs=lambda trial_id: read_costs(store.trial(trial_id)),
         share_left=left,
     )
+
+
+def spending_of(store: Store, status: TrialStatus) -> Spending:
+    """Return what a trial has cost so far."""
+    folder = store.trial(status.trial_id)
+    rows = read_costs(folder)
+    # Only of several attempts is it a question what the last one took over from others.
+    several = status.state == DONE and len({row.attempt for row in rows}) > 1
+    return spending(status.trial_id, rows, status.state, _images(folder) if several else None)
+
+
+def _images(folder: TrialFolder) -> int | None:
+    """Return on how many images a finished trial was trained, None where that cannot be read."""
+    try:
+        rows = from_parquet(HistoryRow, folder.read(HISTORY) or b"", HISTORY)
+    except RecordError:
+        return None
+    return sum(row.images for row in rows) or None
 
 
 def _others(store: Store) -> Iterator[Trial]:
