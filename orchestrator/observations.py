@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from evaluation.records import HistoryRow, RecordError, from_parquet
-from orchestrator.budget import Budget
+from orchestrator.budget import Budget, device_seconds
 from orchestrator.estimate import Estimate, estimate_all, observe, share_left
 from orchestrator.ledger import DONE
 from orchestrator.spending import Spending, spending
@@ -62,6 +62,12 @@ def budget_of(store: Store, planned: Plan, estimates: Mapping[str, Estimate]) ->
         costs=lambda trial_id: read_costs(store.trial(trial_id)),
         share_left=left,
     )
+
+
+def used_by(store: Store, planned: Plan) -> float:
+    """Return the device-seconds of all attempts at a sweep's trials, of the devices that its budget is of."""
+    on_gpu = planned.spec.resources.gpus > 0
+    return sum(device_seconds(read_costs(store.trial(each.trial_id)), on_gpu=on_gpu) for each in planned.trials)
 
 
 def spending_of(store: Store, status: TrialStatus) -> Spending:
