@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
@@ -21,19 +22,26 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from orchestrator.spec_running import is_web_address
+from orchestrator.ledger import count_states
+from orchestrator.reporting import report_folder
+from orchestrator.spec_running import FAILED, FINISHED, GATE_BROKEN, is_web_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from orchestrator.ledger import TrialStatus
     from orchestrator.spec_running import NotifySection
+    from orchestrator.sweeps import Sweep
 
 TOO_MANY_REQUESTS, SERVER_ERROR, REDIRECTS = 429, 500, range(300, 400)
 
 
 @dataclass(frozen=True)
 class News:
-    """What is told of a sweep: the event, words for people, its trials by state, and where its report is."""
+    """What is told of a sweep: the event, words for people, and where its report is.
+
+    `counts` are its trials by state; of a broken gate, the checks by outcome.
+    """
 
     sweep: str
     event: str
@@ -44,6 +52,21 @@ class News:
     def to_json(self) -> bytes:
         """Return it as JSON; `text` is the message once more, where chat programs look for it."""
         return json.dumps({**asdict(self), "text": self.message}, ensure_ascii=False).encode()
+
+
+def end_of(sweep: Sweep, ledger: Mapping[str, TrialStatus], *, finished: bool) -> News:
+    """Return the news that a sweep has come to its end, or has ended before it."""
+    counts = count_states(ledger.values())
+    listed = ", ".join(f"{count:,} {state}" for state, count in counts.items())
+    message = f"{sweep.name} has {'finished' if finished else 'ended unfinished'}: {listed}"
+    return News(sweep.name, FINISHED if finished else FAILED, message, counts, str(report_folder(sweep)))
+
+
+def broken_gate(sweep: Sweep, reference: str, outcomes: Iterable[str]) -> News:
+    """Return the news that a sweep disagrees with a reference, given the outcomes of all checks."""
+    counts = dict(Counter(outcomes))
+    message = f"{sweep.name} disagrees with {reference}: {', '.join(f'{n:,} {name}' for name, n in counts.items())}"
+    return News(sweep.name, GATE_BROKEN, message, counts, str(report_folder(sweep)))
 
 
 @dataclass(frozen=True)

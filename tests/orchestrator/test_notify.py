@@ -5,9 +5,7 @@ import json
 import shlex
 import socket
 import sys
-import threading
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from command_line import wait_until
 from orchestrator.notify import News, Patience, notify, obstacle
 from orchestrator.spec_running import NotifySection
+from webhook import webhook
 
 NEWS = News("small", "finished", "small has finished: 3 done", {"done": 3}, "runs/sweeps/small/report")
 QUICK = Patience(seconds=5.0, pauses=(0.01, 0.01))
@@ -23,65 +22,11 @@ TEAM = NotifySection(url_from="MRVAE_NOTIFY_TEAM")
 PAGER = NotifySection(command="MRVAE_NOTIFY_PAGER")
 
 
-class Server(ThreadingHTTPServer):
-    """A webhook on this machine that answers with the given codes in turn, the last one for ever."""
-
-    daemon_threads = True
-
-    def __init__(self, *codes, location=None):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.codes = list(codes)
-        self.location = location
-        self.received = []
-        self.released = threading.Event()
-
-    def at(self, path="/hook", userinfo=""):
-        return f"http://{userinfo}127.0.0.1:{self.server_port}{path}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.received.append((self.path, self.headers, content))
-        code = self.server.codes.pop(0) if len(self.server.codes) > 1 else self.server.codes[0]
-        if code == "silence":
-            self.server.released.wait(60)
-            return
-        if code == "drip":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-            while not self.server.released.wait(0.05):
-                self.wfile.write(b"X: y\r\n")
-            return
-        self.send_response(code)
-        if self.server.location:
-            self.send_header("Location", self.server.location)
-        self.end_headers()
-
-    def do_GET(self):
-        self.server.received.append((self.path, self.headers, b""))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def serve():
     """Start webhooks that end with the test."""
-
-    @contextmanager
-    def running(server):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.released.set()
-            server.shutdown()
-            server.server_close()
-
     with ExitStack() as held:
-        yield lambda *codes, **options: held.enter_context(running(Server(*codes, **options)))
+        yield lambda *codes, **options: held.enter_context(webhook(*codes, **options))
 
 
 def told(address, patience=QUICK):
