@@ -1,22 +1,25 @@
-"""What trials in the store took, for estimates of the ones to come."""
+"""What trials in the store took: for estimates of the ones to come, and for budgets."""
 
 from __future__ import annotations
 
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from orchestrator.estimate import Estimate, estimate_all, observe
+from evaluation.records import HistoryRow, RecordError, from_parquet
+from orchestrator.budget import Budget, device_seconds
+from orchestrator.estimate import Estimate, estimate_all, observe, share_left
 from orchestrator.ledger import DONE
+from orchestrator.spending import Spending, spending
 from workers.costs import read_costs
 from workers.trial import Trial
-from workers.trial_files import TRIAL
+from workers.trial_files import HISTORY, PROGRESS, TRIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orchestrator.ledger import TrialStatus
-    from orchestrator.plan import PlannedTrial
-    from workers.store import Store
+    from orchestrator.plan import Plan, PlannedTrial
+    from workers.store import Store, TrialFolder
 
 MOST_OBSERVED = 50
 """So many trials tell enough; reading the costs of thousands would only make planning slow."""
@@ -32,6 +35,57 @@ def estimate_trials(
         observe(trial, read_costs(store.trial(trial.trial_id))) for trial in islice(_others(store), MOST_OBSERVED)
     ]
     return estimate_all(trials, [observation for observation in observed if observation is not None])
+
+
+def expected_left(estimates: Mapping[str, Estimate], planned: PlannedTrial, status: TrialStatus) -> float:
+    """Return the device-seconds that are expected of what is left of a trial; 0 where it has come to its end."""
+    if status.finished:
+        return 0.0
+    share = share_left(planned, status.epoch, trained=status.manifest is not None)
+    return estimates[planned.trial_id].device_seconds * share
+
+
+def budget_of(store: Store, planned: Plan, estimates: Mapping[str, Estimate]) -> Budget | None:
+    """Return the watch on a sweep's budget, or None where its spec has none; it reads the costs of all its trials."""
+    if planned.spec.budget is None:
+        return None
+
+    def left(each: PlannedTrial) -> float:
+        folder = store.trial(each.trial_id)
+        progress = folder.read_json(PROGRESS) or {}
+        return share_left(each, float(progress.get("epoch", 0.0)), trained=folder.manifest() is not None)
+
+    return Budget(
+        limit=3600 * planned.spec.budget.device_hours,
+        trials=planned.trials,
+        expected={trial_id: estimate.device_seconds for trial_id, estimate in estimates.items()},
+        costs=lambda trial_id: read_costs(store.trial(trial_id)),
+        share_left=left,
+    )
+
+
+def used_by(store: Store, planned: Plan) -> float:
+    """Return the device-seconds of all attempts at a sweep's trials, of the devices that its budget is of."""
+    on_gpu = planned.spec.resources.gpus > 0
+    return sum(device_seconds(read_costs(store.trial(each.trial_id)), on_gpu=on_gpu) for each in planned.trials)
+
+
+def spending_of(store: Store, status: TrialStatus) -> Spending:
+    """Return what a trial has cost so far."""
+    folder = store.trial(status.trial_id)
+    rows = read_costs(folder)
+    # Only of several attempts is it a question what the last one took over from others.
+    several = status.state == DONE and len({row.attempt for row in rows}) > 1
+    return spending(status.trial_id, rows, status.state, _images(folder) if several else None)
+
+
+def _images(folder: TrialFolder) -> int | None:
+    """Return on how many images a finished trial was trained, None where that cannot be read."""
+    try:
+        rows = from_parquet(HistoryRow, folder.read(HISTORY) or b"", HISTORY)
+    except RecordError:
+        return None
+    return sum(row.images for row in rows) or None
 
 
 def _others(store: Store) -> Iterator[Trial]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from orchestrator.errors import SweepError
 from orchestrator.forwarding import Forwarding
 from orchestrator.inception import check_weights
 from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
+from orchestrator.notify import end_of, notify, obstacle
 from orchestrator.observations import estimate_trials
 from orchestrator.plan import SELECTION, launch_order
 from orchestrator.progress import ProgressView, describe, duration
@@ -39,13 +40,14 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 0, 1, 2, 130
 
 @dataclass(frozen=True)
 class SubmitOptions:
-    """How a sweep is run; nothing here changes its numbers."""
+    """How a sweep is run; nothing here changes its numbers. `environment` has what `notify` of its spec names."""
 
     data_root: Path
     tracking_uri: str | None = None
     retry_failed: bool = False
     checkpoint_seconds: float = 30.0
     train: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Console) -> int:
@@ -61,6 +63,7 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
         dataset.check_present(options.data_root)
     check_weights((each.evaluation for each in [*planned.trials, *planned.waiting]), options.data_root)
     store.check_writable()
+    _print_if_any(obstacle(spec.notify, options.environment), console)
     with sole_driver(store, spec.name, console.print):
         sweep = save_sweep(store, planned, time.time())
         if options.retry_failed:
@@ -71,7 +74,16 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
             ledger = read_ledger(store, sweep.plan.trials, sweep.name)
             write_sweep_report(store, sweep, ledger, console)
             forwarding.finish(console)
-        return _conclude(sweep, ledger, outcomes, console, stopped=stopped, train=options.train)
+        code = _conclude(sweep, ledger, outcomes, console, stopped=stopped, train=options.train)
+        if not stopped:
+            news = end_of(sweep, ledger, finished=code == EXIT_DONE)
+            _print_if_any(notify(spec.notify, news, options.environment), console)
+        return code
+
+
+def _print_if_any(line: str | None, console: Console) -> None:
+    if line:
+        console.print(line, soft_wrap=True)
 
 
 def _run_stages(

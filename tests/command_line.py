@@ -53,8 +53,8 @@ class CommandLine:
         (self.folder / name).write_text(text)
         return name
 
-    def start(self, *arguments: str) -> subprocess.Popen:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MRVAE", "MLFLOW", "RAY"))}
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MRVAE", "MLFLOW", "RAY"))} | variables
         return subprocess.Popen(
             [Path(sys.executable).with_name("mrvae-orch"), *arguments],
             cwd=self.folder,
@@ -65,8 +65,8 @@ class CommandLine:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str, timeout: float = 300) -> Finished:
-        process = self.start(*arguments)
+    def run(self, *arguments: str, timeout: float = 300, **variables: str) -> Finished:
+        process = self.start(*arguments, **variables)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

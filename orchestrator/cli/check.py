@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from workers.store import Folder, Store
 
 if TYPE_CHECKING:
     from orchestrator.checking import CheckedSweep
+    from orchestrator.sweeps import Sweep
 
 
 def _complete_reference(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -74,12 +76,25 @@ def command(
     folder, name = (Folder(junit.parent), junit.name) if junit else junit_place(sweep, reference)
     write_junit(checked, folder, name, time.time())
     _show(checked, folder.place(name), as_json=as_json)
+    _tell_if_broken(sweep, checked)
     context.exit(checked.exit_code)
 
 
 def _refuse_with_list(*others: object, as_json: bool) -> None:
     if as_json or any(other is not None for other in others):
         raise click.UsageError("--list shows every reference, and takes --store only")
+
+
+def _tell_if_broken(sweep: Sweep, checked: CheckedSweep) -> None:
+    """Tell whom the sweep's spec names that a check has failed; one that is undecided breaks no gate."""
+    from orchestrator.notify import broken_gate, notify
+
+    outcomes = [check.outcome for check in checked.checks]
+    if "failed" not in outcomes:
+        return
+    news = broken_gate(sweep, checked.reference.name, outcomes)
+    if line := notify(sweep.plan.spec.notify, news, os.environ):
+        click.echo(line, err=True)
 
 
 def _show(checked: CheckedSweep, path: str, *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -108,5 +109,6 @@ def command(
         tracking_uri=tracking_uri,
         retry_failed=retry_failed,
         checkpoint_seconds=checkpoint_every,
+        environment=os.environ,
     )
     context.exit(run_here(spec, store, options, connect=connect))

@@ -25,6 +25,18 @@ def test_device_seconds_are_seconds_times_devices(build):
     assert device_seconds(spent(run), useful=True) == {"cpu": 41.5}
 
 
+def test_a_lost_attempt_of_a_gang_cost_all_its_devices(build):
+    """Four ranks were killed and three went on: each attempt counts with the devices that it held."""
+    run = finished(
+        build.cost(9.0, outcome="killed", images=900, devices=4.0),
+        build.cost(1.0, outcome="killed", phase="data", devices=4.0),
+        build.cost(2.0, attempt=2, images=400, devices=3.0),
+        images=1000,
+    )
+    assert device_seconds(spent(run), useful=True) == {"cpu": pytest.approx(9.0 * 4 * 600 / 900 + 2.0 * 3)}
+    assert device_seconds(spent(run), useful=False) == {"cpu": pytest.approx(9.0 * 4 * 300 / 900 + 4.0)}
+
+
 def test_failed_attempts_are_apart(build):
     run = finished(build.cost(7.0, outcome="failed"), build.cost(10.0, attempt=2))
     assert device_seconds(spent(run), useful=True) == {"cpu": 10.0}

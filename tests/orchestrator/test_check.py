@@ -16,6 +16,7 @@ from orchestrator.plan import SWEEP as OF_SWEEP
 from orchestrator.plan import plan
 from orchestrator.spec_file import spec_from_text
 from orchestrator.sweeps import save_sweep
+from webhook import webhook
 from workers.data.digits import Digits
 from workers.run import Context, run_trial
 from workers.store import Store
@@ -148,6 +149,28 @@ def test_less_training_does_not_agree(invoke, first, tmp_path):
     assert "1 failed." in result.output
     suite = ET.parse(tmp_path / "new/check.xml").getroot()  # noqa: S314 (as above)
     assert suite.find("testcase/failure").get("type") == "failed"
+
+
+def test_a_broken_gate_is_told_to_whom_the_spec_names(invoke, store, first):
+    """A check that fails is news; one that passes is none, and what cannot be told changes no exit code."""
+    with webhook(200) as server:
+        spec = store.sweep("worse").path / "spec.yaml"
+        before = spec.read_text()
+        spec.write_text(f"{before}notify: {{url: '{server.at()}', on: [gate-broken]}}\n")
+        assert invoke("check", "worse", "--against", "first").exit_code == 1
+        ((_, _, content),) = server.received
+        told = json.loads(content)
+        assert (told["sweep"], told["event"], told["counts"]) == ("worse", "gate-broken", {"failed": 1})
+        assert told["message"] == "worse disagrees with first: 1 failed"
+        spec.write_text(f"{before}notify: {{url_from: MRVAE_NOTIFY_NOBODY}}\n")
+        result = invoke("check", "worse", "--against", "first")
+        assert result.exit_code == 1
+        assert "the variable MRVAE_NOTIFY_NOBODY is not set" in result.output
+        passing = store.sweep("tiny").path / "spec.yaml"
+        passing.write_text(f"{passing.read_text()}notify: {{url: '{server.at()}'}}\n")
+        assert invoke("check", "tiny", "--against", "first").exit_code == 0
+        assert len(server.received) == 1
+        spec.write_text(before)
 
 
 def test_a_reference_is_found_by_its_file(invoke, first, tmp_path):

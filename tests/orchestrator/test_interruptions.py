@@ -77,6 +77,20 @@ def test_everything_killed_and_submitted_again(command_line, tmp_path):
     check_all_is_whole(command_line, 3, Store(tmp_path / "undisturbed"))
     rows = read_costs(Store(command_line.store).trial(folder.name))
     assert {(row.attempt, row.outcome) for row in rows} == {(1, "killed"), (2, "done")}
+    costs = command_line.run("status", "tiny", "--json").json
+    (killed,) = [trial for trial in costs["trials"] if trial["trial_id"] == folder.name]
+    assert [(attempt["number"], attempt["outcome"]) for attempt in killed["costs"]] == [(1, "killed"), (2, "done")]
+    assert costs["costs"]["outcomes"] == {"done": 3, "killed": 1}
+    hours = costs["costs"]["device_hours"]["CPU"]
+    assert (
+        0
+        < hours["lost"]
+        < hours["used"]
+        == pytest.approx(
+            sum(attempt["device_seconds"] for trial in costs["trials"] for attempt in trial["costs"]) / 3600
+        )
+    )
+    assert "4 attempts, 1 interrupted, " in command_line.run("status", "tiny").out
     done = sum(row.images for row in rows if row.phase == "train" and row.outcome == "done")
     assert done < 150 * 256
 
