@@ -33,7 +33,7 @@ def test_every_command_works_on_an_object_store(command_line, object_server, buc
     evaluated = command_line.run("evaluate", "tiny", "--store", url, "--metrics", "psnr")
     assert evaluated.code == 0, evaluated.err + evaluated.out
 
-    recorded = command_line.run("record", "tiny", "--as", "before", "--store", url)
+    recorded = command_line.run("record", "tiny", "--as", "before", "--tolerance", "2", "--store", url)
     assert f"Reference: {bucket_prefix}/references/before.json" in recorded.out
     checked = command_line.run("check", "tiny", "--against", "before", "--store", url)
     assert f"JUnit XML: {bucket_prefix}/sweeps/tiny/checks/before.xml" in checked.out, checked.err
