@@ -56,7 +56,7 @@ def observe(trial: Trial, costs: Iterable[Cost]) -> Observation | None:
     return Observation(
         dataset=trial.dataset.name,
         architecture=trial.architecture.name,
-        on_gpu=any(row.device_kind.startswith(_GPU_NAMES) for row in rows),
+        on_gpu=any(is_gpu(row.device_kind) for row in rows),
         work_flops=work,
         device_seconds=sum(row.seconds * row.device_count for row in rows),
     )
@@ -93,17 +93,34 @@ class _Speeds:
             return Estimate(work * self._seconds_per_flop[alike], source)
         if (on_gpu,) in self._seen:
             return Estimate(work * self._seconds_per_flop[on_gpu,], "measured on other trials")
-        speed = NOMINAL_FLOPS_PER_GPU if on_gpu else NOMINAL_FLOPS_PER_CPU * trial.training.threads
-        return Estimate(work / speed, "nominal")
+        # Of one thread: more of them are more devices, and are through sooner.
+        return Estimate(work / (NOMINAL_FLOPS_PER_GPU if on_gpu else NOMINAL_FLOPS_PER_CPU), "nominal")
+
+
+def is_gpu(device_kind: str) -> bool:
+    """Whether the device kind of a cost row is that of a GPU; else it is that of a processor."""
+    return device_kind.startswith(_GPU_NAMES)
 
 
 def work_flops(planned: PlannedTrial) -> float:
     """Return the FLOPs of training a trial, and of evaluating it once at each of its β."""
+    passes = sum(_forward_passes(planned))
+    return passes * forward_flops(planned.trial.architecture, planned.trial.dataset.shape)
+
+
+def share_left(planned: PlannedTrial, epoch: float, *, trained: bool) -> float:
+    """Return which part of a trial's work is left after so many epochs: its evaluation alone where it is trained."""
+    training, evaluation = _forward_passes(planned)
+    begun = 1.0 if trained else min(epoch / planned.trial.training.epochs, 1.0)
+    return (training * (1 - begun) + evaluation) / (training + evaluation)
+
+
+def _forward_passes(planned: PlannedTrial) -> tuple[int, int]:
+    """Return what training and evaluating a trial cost, in forward passes of one example."""
     dataset = planned.trial.dataset
     trained = planned.trial.training.epochs * dataset.examples_per_epoch
     examined = len(planned.evaluation.betas) * (planned.evaluation.limit or dataset.test_examples)
-    passes = trained * FORWARD_PASSES["train"] + examined * FORWARD_PASSES["evaluate"]
-    return passes * forward_flops(planned.trial.architecture, dataset.shape)
+    return trained * FORWARD_PASSES["train"], examined * FORWARD_PASSES["evaluate"]
 
 
 @lru_cache(maxsize=4096)

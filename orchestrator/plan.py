@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.grid import Assignment, Setting
-    from orchestrator.spec import MethodSection, SweepSpec
+    from orchestrator.spec import SweepSpec
+    from orchestrator.spec_methods import MethodSection
 
 SWEEP, SELECTION = "sweep", "selection"
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from models.architecture import Architecture
     from orchestrator.sections import Location
-    from orchestrator.spec import MethodSection, SweepSpec
+    from orchestrator.spec import SweepSpec
+    from orchestrator.spec_methods import MethodSection
     from workers.data.dataset import Dataset
     from workers.trial import Objective
 
@@ -34,6 +35,10 @@ _ELSEWHERE = {
     "methods": "every method runs at every point of the grid already; list them under 'methods'",
     "evaluation": "a trained model is measured once, at every β of 'evaluation.betas'",
     "resources": "resources change no result; give them once, under 'resources'",
+    "priority": "a sweep has one priority",
+    "retries": "retries change no result; give them once, under 'retries'",
+    "budget": "a sweep has one budget",
+    "notify": "a sweep tells of its end once",
     "dataset.name": "a sweep has one dataset; write one spec for each",
     "architecture.name": "a sweep has one architecture; write one spec for each",
 }
@@ -155,6 +160,7 @@ def _fit_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
         filter(None, itertools.starmap(_refused_on_data, itertools.product(datasets, objectives))), None
     ):
         yield refused
+    yield from _rank_problems(spec)
     if spec.selection and any(spec.selection.split not in dataset.splits for dataset in datasets):
         message = f"dataset '{datasets[0].name}' has no {spec.selection.split} examples as it is configured"
         yield problem(("selection", "split"), message)
@@ -162,6 +168,26 @@ def _fit_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
         needs = (_NEEDS[metric](*pair) for pair in itertools.product(datasets, objectives) if metric in _NEEDS)
         if lacking := next(filter(None, needs), None):
             yield problem(("evaluation", "metrics", position), f"{metric} needs {lacking}")
+
+
+def _rank_problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
+    """Each rank takes its part of every batch, so that there must be at least one example for each."""
+    ranks = spec.resources.ranks
+    overridden = [method.overrides().get("batch_size") for method in spec.methods]
+    for position, size in enumerate(overridden):
+        if size is not None and size < ranks:
+            yield problem(("methods", position, "training", "batch_size"), _too_few(size, ranks))
+    axis = (spec.grid or {}).get("training.batch_size")
+    for position, size in enumerate(axis or ()):
+        if size < ranks:
+            yield problem(("grid", "training.batch_size", position), _too_few(size, ranks))
+    plain = spec.training.configuration().batch_size
+    if axis is None and None in overridden and plain < ranks:
+        yield problem(("resources", "ranks"), _too_few(plain, ranks))
+
+
+def _too_few(size: int, ranks: int) -> str:
+    return f"a batch has {size} examples, fewer than the {ranks} ranks that share it (training.batch_size)"
 
 
 def _refused_shape(architecture: Architecture, dataset: Dataset) -> InitErrorDetails | None:

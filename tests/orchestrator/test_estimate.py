@@ -7,7 +7,7 @@ import pytest
 from evaluation.records import Cost
 from models.conv import Conv
 from models.mlp import MLP
-from orchestrator.estimate import Observation, estimate_all, estimate_device_seconds, observe
+from orchestrator.estimate import Observation, estimate_all, estimate_device_seconds, observe, share_left
 from orchestrator.plan import PlannedTrial
 from workers.data.digits import Digits
 from workers.data.mnist import MNIST
@@ -29,12 +29,12 @@ def cost(phase, seconds, images, device_kind="a processor"):
 
 
 def test_without_observations_the_speed_is_nominal():
-    """5e10 FLOP/s a CPU thread, 1e13 a GPU."""
+    """5e10 FLOP/s a CPU thread, 1e13 a GPU; more threads take as many device-seconds, in less time."""
     estimate = estimate_device_seconds(planned(), [])
     assert (estimate.device_seconds, estimate.source) == (pytest.approx(WORK / 5e10), "nominal")
     assert estimate_device_seconds(planned(gpus=1), []).device_seconds == pytest.approx(WORK / 1e13)
     threaded = replace(TRIAL, training=replace(TRIAL.training, threads=4))
-    assert estimate_device_seconds(planned(threaded), []).device_seconds == pytest.approx(WORK / 2e11)
+    assert estimate_device_seconds(planned(threaded), []).device_seconds == pytest.approx(WORK / 5e10)
 
 
 def test_trials_like_it_tell_most():
@@ -83,3 +83,11 @@ def test_the_device_is_known_by_its_name():
     observation = observe(TRIAL, [cost("train", 1.0, 10, "NVIDIA H200")])
     assert observation is not None
     assert observation.on_gpu
+
+
+def test_what_is_left_of_a_trial_is_its_share_of_the_work():
+    """Epochs that are done cost nothing again, and a trained trial is only evaluated."""
+    whole = 3 * 2 * 1297 + 250
+    assert share_left(planned(), 0.0, trained=False) == 1.0
+    assert share_left(planned(), 0.5, trained=False) == pytest.approx((whole - 3 * 1297 / 2) / whole)
+    assert share_left(planned(), 0.0, trained=True) == pytest.approx(250 / whole)
