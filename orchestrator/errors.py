@@ -14,6 +14,10 @@ class SweepError(UserError):
     """A sweep cannot be found, is being run by another process, or cannot run on this machine."""
 
 
+class ClusterError(UserError):
+    """A cluster cannot be reached, or does not let this process in."""
+
+
 def as_user_error(error: Exception) -> UserError | None:
     """Return an error as one that a user can mend, or None where it is a defect of this program."""
     if isinstance(error, UserError):

@@ -12,12 +12,17 @@ from orchestrator.forwarding import Forwarding
 from orchestrator.inception import check_weights
 from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
 from orchestrator.observations import estimate_trials
+from orchestrator.periodic import every
 from orchestrator.plan import SELECTION, launch_order
 from orchestrator.progress import ProgressView, describe, duration
+from orchestrator.pulse import Pulse
 from orchestrator.reporting import write_sweep_report
+from orchestrator.requests import Requests
+from orchestrator.retries import RetryPolicy
 from orchestrator.selection import describe_choice, resolve
 from orchestrator.sweeps import save_sweep, sole_driver
 from orchestrator.worker import WorkerSettings
+from workers.costs import read_costs
 from workers.provenance import code_version
 from workers.trial_files import FAILURE
 
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from workers.outcome import Outcome
     from workers.store import Store
 
+REQUESTS_SECONDS = 2.0
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 0, 1, 2, 130
 
 
@@ -78,15 +84,16 @@ def _run_stages(
 ) -> tuple[Sweep, Mapping[str, Outcome], bool]:
     """Run what is left, and then what could not be planned before: the sweep's trials, once a rate is chosen."""
     outcomes: dict[str, Outcome] = {}
+    requests = Requests(store, sweep.name)
     with ExitStack() as held:
         while True:
             ledger = read_ledger(store, sweep.plan.trials, sweep.name)
             left = _left(sweep.plan, ledger, options)
-            ended, stopped = _run(sweep, left, ledger, store, options, console, held)
-            outcomes |= ended
+            outcomes |= _run(sweep, left, ledger, store, options, console, requests, held)
             resolved = replace(sweep, plan=resolve(sweep.plan.spec, store))
-            if stopped or len(resolved.plan.waiting) == len(sweep.plan.waiting):
-                return resolved, outcomes, stopped
+            more = len(resolved.plan.waiting) != len(sweep.plan.waiting) or requests.take_retry()
+            if requests.stop.made or not more:
+                return resolved, outcomes, requests.stop.made
             for choice in resolved.plan.choices:
                 console.print(describe_choice(choice), soft_wrap=True)
             sweep = resolved
@@ -104,11 +111,12 @@ def _run(
     store: Store,
     options: SubmitOptions,
     console: Console,
+    requests: Requests,
     held: ExitStack,
-) -> tuple[Mapping[str, Outcome], bool]:
+) -> Mapping[str, Outcome]:
     if not left:
         console.print(f"Nothing to run: {_describe_counts(ledger)}.")
-        return {}, False
+        return {}
     estimates = estimate_trials(store, sweep.plan.trials, ledger)
     seconds = {planned.trial_id: estimates[planned.trial_id].device_seconds for planned in left}
     console.print(
@@ -116,7 +124,7 @@ def _run(
         f"about {duration(sum(seconds.values()))} of device time",
         soft_wrap=True,
     )
-    return _execute(sweep, launch_order(left, seconds), seconds, store, options, console, held)
+    return _execute(sweep, launch_order(left, seconds), seconds, store, options, console, requests, held)
 
 
 def _execute(
@@ -126,30 +134,46 @@ def _execute(
     store: Store,
     options: SubmitOptions,
     console: Console,
+    requests: Requests,
     held: ExitStack,
-) -> tuple[Mapping[str, Outcome], bool]:
+) -> Mapping[str, Outcome]:
     # Imported here because Ray takes seconds to import, and only running trials needs it.
-    from orchestrator import executor
+    from orchestrator import cluster, executor
 
-    stop = executor.StopRequest(sweep.folder / "stop")
+    if not cluster.is_connected():
+        held.enter_context(cluster.local_ray())  # and kept for the stages to come
+    problem = cluster.unplaceable(trials)
+    if problem is not None:
+        raise SweepError(problem)
+    spec = sweep.plan.spec
+    view = ProgressView(console, trials, seconds, cluster.parallel_trials(trials))
+    costs = (row for planned in sweep.plan.trials for row in read_costs(store.trial(planned.trial_id)))
+    used = sum(row.seconds * row.device_count for row in costs)
+    terms = executor.Terms(
+        stop=requests.stop,
+        desk=cluster.desk(),
+        sweep=sweep.name,
+        priority=spec.priority,
+        retries=RetryPolicy(**spec.retries.values()),
+        cancelled=lambda: requests.cancelled,
+        device_seconds=used,
+    )
     settings = WorkerSettings(
         store=str(store.root),
         sweep=sweep.name,
         data_root=str(options.data_root.absolute()),
-        stop_file=str(stop.path),
         checkpoint_seconds=options.checkpoint_seconds,
         provenance={"commit": code_version()},
     )
-    if not executor.is_connected():
-        held.enter_context(executor.local_ray())  # and kept for the stages to come
-    problem = executor.unplaceable(trials)
-    if problem is not None:
-        raise SweepError(problem)
-    view = ProgressView(console, trials, seconds, executor.parallel_trials(trials))
-    with executor.stopping_on_signals(stop, view.stopping), view.shown():
-        outcomes = executor.execute(trials, settings, view, stop)
-    stop.path.unlink(missing_ok=True)
-    return outcomes, stop.made
+    pulse = Pulse(store.sweep(sweep.name), trials, cluster.nodes, used=used, seconds_left=view.seconds_left)
+    listener = executor.Listeners(view, pulse)
+    with (
+        pulse.beating(),
+        every(REQUESTS_SECONDS, requests.look),
+        executor.stopping_on_signals(requests.stop),
+        view.shown(),
+    ):
+        return executor.execute(trials, settings, listener, terms)
 
 
 def _forget_failures(store: Store, sweep: Sweep) -> None:
