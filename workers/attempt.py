@@ -181,7 +181,8 @@ class Attempt:
 
     def _tell_progress(self, state: TrainingState) -> None:
         elbo = state.history[-1].elbo if state.history else None
-        progress = Progress(state.step / state.sampler.steps_per_epoch, self.trial.training.epochs, elbo)
+        epoch, examples = state.step / state.sampler.steps_per_epoch, state.step * state.sampler.batch_size
+        progress = Progress(epoch, self.trial.training.epochs, elbo, examples)
         self.context.report(progress)
         if self._accounted_at is None or self.context.clock() - self._accounted_at >= ACCOUNT_SECONDS:
             self._accounted_at = self.context.clock()
