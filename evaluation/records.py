@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import typing
 from dataclasses import MISSING, dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -178,14 +179,22 @@ def schema(kind: type[Any]) -> pa.Schema:
 
 def to_table(kind: type[Record], rows: Sequence[Record]) -> pa.Table:
     """Return the rows as an Arrow table with the kind's schema."""
-    # Rows are flat, so their own dictionaries do, much faster than copies of them.
-    return pa.Table.from_pylist([vars(row) for row in rows], schema=schema(kind))
+    # By column, which is several times as fast as by row: a report writes hundreds of thousands.
+    columns = schema(kind)
+    values = list(zip(*map(attrgetter(*columns.names), rows), strict=True)) or [()] * len(columns)
+    arrays = [pa.array(column, field.type) for column, field in zip(values, columns, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=columns)
 
 
 def to_parquet(kind: type[Record], rows: Sequence[Record]) -> bytes:
     """Return the rows as the bytes of a Parquet file."""
+    return parquet_bytes(to_table(kind, rows))
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a Parquet file, compressed as all of ours are."""
     sink = io.BytesIO()
-    pq.write_table(to_table(kind, rows), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
 
 
