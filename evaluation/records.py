@@ -135,7 +135,9 @@ class Cost:
     `flops` counts a multiply-add as two, forward and backward, as torch's counter sees them (elementwise work is
     not seen); null where the phase does no counted work. `joules` is what the boards held have used, idle power
     included; their counter moves every 20 to 100 ms, so a short phase's is rough. It is null where the device does not
-    tell: on a CPU, and where only a part of a GPU is held.
+    tell: on a CPU, and where only a part of a GPU is held. `measured_share`, of an attempt that holds a part of a GPU,
+    is its share of the work that the GPU did meanwhile, as the driver samples it about every second: that of the
+    phase, or of the whole attempt where the phase was too short for a sample; null where the device does not tell.
     """
 
     trial_id: str
@@ -151,11 +153,17 @@ class Cost:
     peak_memory_bytes: int | None
     started_at: float
     host: str
+    measured_share: float | None = None
 
     @property
     def shared(self) -> bool:
-        """Whether a part of a device was held: its time is attributed by that part, whoever used the device."""
+        """Whether a part of a device was held."""
         return not float(self.device_count).is_integer()
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds × devices; of a shared device × the share of it that was measured, or else that was held."""
+        return self.seconds * (self.device_count if self.measured_share is None else self.measured_share)
 
 
 Record = TypeVar("Record", Point, HistoryRow, Cost)

@@ -102,7 +102,8 @@ def _run_locked(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
 def _attempt(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
     attempt = Attempt(trial, context, folder)
     try:
-        attempt.run()
+        with attempt.accountant.sampling():
+            attempt.run()
     except Interrupted:
         attempt.accountant.write("interrupted")
         return Outcome("stopped")
