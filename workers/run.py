@@ -107,7 +107,7 @@ def _run_locked(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
 def _attempt(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
     attempt = Attempt(trial, context, folder)
     try:
-        with attempt.log:
+        with attempt.log, attempt.accountant.sampling():
             attempt.run()
     except Interrupted:
         attempt.accountant.write("interrupted")
