@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("planning", "orchestration", "throughput", "streaming", "mig", "frechet", "report")
+BENCHMARKS = ("planning", "orchestration", "throughput", "streaming", "mig", "frechet", "report", "gang")
 
 
 def main(names: list[str]) -> int:

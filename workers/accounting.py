@@ -23,12 +23,14 @@ from models.vae import TextVAE
 from workers.costs import read_costs, write_costs
 from workers.devices import device_kind, peak_memory_bytes, reset_peak_memory, synchronise
 from workers.energy import energy_counter
+from workers.gang import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from models.architecture import Shape
     from models.vae import VAE
+    from workers.gang import Alone
     from workers.store import TrialFolder
 
 
@@ -36,6 +38,7 @@ class Accountant:
     """The clock and the ledger of one attempt. Phases may nest: the inner one's time is not the outer one's.
 
     `joules` reads the energy used so far, NaN where it is unknown; by default that of the GPUs that the attempt holds.
+    A gang's rank 0 accounts for all ranks: `device_count` is of all of them, energy their sum, peak memory the largest.
     """
 
     def __init__(
@@ -47,13 +50,15 @@ class Accountant:
         clock: Callable[[], float],
         now: Callable[[], float],
         joules: Callable[[], float] | None = None,
+        gang: Alone = ALONE,
     ) -> None:
         self._folder = folder
         self._device = device
         self._device_kind = device_kind(device)
         self._device_count = device_count
         self._clock = clock
-        self._read_joules = joules or energy_counter(device, device_count)
+        self._gang = gang
+        self._read_joules = gang.joules(joules or energy_counter(device, device_count / gang.size))
         self._host = socket.gethostname()
         self._seconds: dict[str, float] = defaultdict(float)
         self._joules: dict[str, float] = defaultdict(float)
@@ -115,7 +120,7 @@ class Accountant:
             images=self._images.get(phase, 0),
             flops=self._flops.get(phase),
             joules=self._known_joules(phase),
-            peak_memory_bytes=peak_memory_bytes(self._device),
+            peak_memory_bytes=self._gang.peak_memory_bytes(peak_memory_bytes(self._device)),
             started_at=self._started_at,
             host=self._host,
         )

@@ -13,6 +13,8 @@ import torch
 from workers.attempt import Attempt
 from workers.data.dataset import DataError
 from workers.devices import DeviceMissing
+from workers.follower import follow
+from workers.gang import ALONE, Gang, GangEnded, GangLost
 from workers.measuring import Interrupted
 from workers.outcome import Outcome
 from workers.store import StoreError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from workers.data.dataset import Dataset
     from workers.data.split import ResidentData
+    from workers.gang import Alone, GangPlace
     from workers.outcome import Progress
     from workers.store import Store, TrialFolder
     from workers.trial import Along, Evaluation, Resources, Trial
@@ -46,7 +49,8 @@ class Context:
 
     `along` is what is measured during training. `inception_weights` is the file of them. `load_data` may cache.
     `should_stop` is asked after every step; when it turns true the trial checkpoints and returns. `report` hears of
-    every step, and should look at few. `clock` measures durations, `now` dates logs.
+    every step, and should look at few. `clock` measures durations, `now` dates logs. `gang` is the place of this
+    process among several that train the trial together; they are given the same trial, evaluation and `along`.
     """
 
     store: Store
@@ -55,6 +59,7 @@ class Context:
     resources: Resources
     load_data: Callable[[Dataset], ResidentData]
     along: Along | None = None
+    gang: GangPlace | None = None
     inception_weights: Path | None = None
     should_stop: Callable[[], bool] = _never
     report: Callable[[Progress], None] = _ignore
@@ -74,35 +79,62 @@ def run_trial(trial: Trial, context: Context) -> Outcome:
     """Do whatever is not yet done of a trial and its evaluation, and say how it ended.
 
     Another process that runs the same trial is waited for. Never raises for what the trial does; what it raised
-    stands in `failure.json` with its trace.
+    stands in `failure.json` with its trace. All ranks of a gang end with the same outcome; where one is lost, the
+    others are interrupted, with the cause "gang".
     """
     _prepare_process()
+    if context.gang is None:
+        return _lead(trial, context, ALONE)
+    try:
+        with Gang(context.gang, trial.trial_id, context.should_stop) as gang:
+            if gang.rank > 0:
+                return follow(trial, context, gang)
+            outcome = _lead(trial, context, gang)
+            gang.end(outcome)
+            return outcome
+    except GangLost as lost:
+        return Outcome("interrupted", str(lost), "gang")
+
+
+def _lead(trial: Trial, context: Context, gang: Alone) -> Outcome:
     folder = context.store.trial(trial.trial_id)
-    while not context.should_stop():
+    while not (context.should_stop() or gang.stop_asked()):
         with folder.try_lock() as held:
             if held:
-                return _run_locked(trial, context, folder)
+                return _run_locked(trial, context, folder, gang)
+        try:
+            gang.look()
+        except GangEnded as ended:
+            return ended.outcome
         time.sleep(LOCK_POLL_SECONDS)
     return Outcome("stopped")
 
 
-def _run_locked(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
+def _run_locked(trial: Trial, context: Context, folder: TrialFolder, gang: Alone) -> Outcome:
     manifest = folder.manifest()
     if manifest is not None and context.evaluation.eval_id in manifest.evaluations:
         return Outcome("done")
     folder.remove_unfinished_files()
     folder.remove(FAILURE)
     try:
-        return _attempt(trial, context, folder)
+        return _attempt(trial, context, folder, gang)
     except (StoreError, OSError, DeviceMissing) as error:
         # Disks, networks and machines are not the trial's fault.
         return Outcome("interrupted", str(error))
 
 
-def _attempt(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
-    attempt = Attempt(trial, context, folder)
+def _attempt(trial: Trial, context: Context, folder: TrialFolder, gang: Alone) -> Outcome:  # noqa: PLR0911 (one a cause)
+    attempt = Attempt(trial, context, folder, gang)
     try:
-        attempt.run()
+        _run_with_the_others(attempt)
+    except GangLost as lost:
+        attempt.accountant.write("interrupted")
+        return Outcome("interrupted", str(lost), "gang")
+    except GangEnded as ended:
+        if ended.outcome.state == "failed":
+            return _failed(attempt, folder, context, ended.outcome.message, ended.trace)
+        attempt.accountant.write("interrupted")
+        return ended.outcome
     except Interrupted:
         attempt.accountant.write("interrupted")
         return Outcome("stopped")
@@ -115,11 +147,20 @@ def _attempt(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
     return Outcome("done")
 
 
-def _failed(attempt: Attempt, folder: TrialFolder, context: Context, message: str) -> Outcome:
+def _run_with_the_others(attempt: Attempt) -> None:
+    try:
+        attempt.run()
+    except GangLost:
+        # One that failed has said why before it left.
+        attempt.gang.look()
+        raise
+
+
+def _failed(attempt: Attempt, folder: TrialFolder, context: Context, message: str, trace: str = "") -> Outcome:
     record = {
         "attempt": attempt.accountant.attempt,
         "message": message,
-        "traceback": traceback.format_exc(),
+        "traceback": trace or traceback.format_exc(),
         "failed_at": context.now(),
     }
     folder.write_json(FAILURE, record)
