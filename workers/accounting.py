@@ -24,12 +24,14 @@ from workers.costs import read_costs, write_costs
 from workers.device_share import ShareMeter, Usage, share_meter
 from workers.devices import device_kind, peak_memory_bytes, reset_peak_memory, synchronise
 from workers.energy import energy_counter
+from workers.gang import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from models.architecture import Shape
     from models.vae import VAE
+    from workers.gang import Alone
     from workers.store import TrialFolder
 
 
@@ -37,7 +39,8 @@ class Accountant:
     """The clock and the ledger of one attempt. Phases may nest: the inner one's time is not the outer one's.
 
     `joules` reads the energy used so far, NaN where it is unknown; by default that of the GPUs that the attempt holds.
-    `share` measures what part of a shared GPU's work is the attempt's, while it is `sampling`.
+    `share` measures what part of a shared GPU's work is the attempt's, while it is `sampling`. A gang's rank 0 accounts
+    for all ranks: `device_count` is of all of them, energy their sum, peak memory the largest.
     """
 
     def __init__(
@@ -50,13 +53,15 @@ class Accountant:
         now: Callable[[], float],
         joules: Callable[[], float] | None = None,
         share: ShareMeter | None = None,
+        gang: Alone = ALONE,
     ) -> None:
         self._folder = folder
         self._device = device
         self._device_kind = device_kind(device)
         self._device_count = device_count
         self._clock = clock
-        self._read_joules = joules or energy_counter(device, device_count)
+        self._gang = gang
+        self._read_joules = gang.joules(joules or energy_counter(device, device_count / gang.size))
         self._share = share or share_meter(device, device_count)
         self._host = socket.gethostname()
         self._seconds: dict[str, float] = defaultdict(float)
@@ -125,7 +130,7 @@ class Accountant:
             images=self._images.get(phase, 0),
             flops=self._flops.get(phase),
             joules=self._known_joules(phase),
-            peak_memory_bytes=peak_memory_bytes(self._device),
+            peak_memory_bytes=self._gang.peak_memory_bytes(peak_memory_bytes(self._device)),
             started_at=self._started_at,
             host=self._host,
             measured_share=self._measured_share(phase),
