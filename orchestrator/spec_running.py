@@ -71,9 +71,7 @@ class RetriesSection(Section):
 
     interruptions: Annotated[
         Times,
-        Field(
-            description="After its machine or worker was lost; all in all. Giving way to another sweep does not count."
-        ),
+        Field(description="After its machine or worker was lost; giving way to another sweep does not count."),
     ] = 50
     without_progress: Annotated[
         Times, Field(description="After such a loss, in a row, without having come any further.")
