@@ -25,6 +25,16 @@ def request_stop(store: Store, sweep: str) -> None:
     store.sweep(sweep).write(STOP, b"")
 
 
+def stop_is_requested(store: Store, sweep: str) -> bool:
+    """Whether the driver that runs, or ran last, was asked to end."""
+    return store.sweep(sweep).read(STOP) is not None
+
+
+def forget_stop(store: Store, sweep: str) -> None:
+    """Take a stop back that was asked of a driver which has ended, so that it does not end the next one."""
+    store.sweep(sweep).remove(STOP)
+
+
 def request_retry(store: Store, sweep: str) -> None:
     """Ask the driver to look again at what failed and at what was cancelled."""
     store.sweep(sweep).write(RETRY, b"")
@@ -75,7 +85,7 @@ class Requests:
         self.stop = StopRequest()
         self._hold = hold
         self._store, self._sweep, self._folder = store, sweep, store.sweep(sweep)
-        self._folder.remove(STOP)
+        forget_stop(store, sweep)
         self._retry = threading.Event()
         self.cancelled = cancelled_trials(store, sweep)
 
@@ -87,8 +97,8 @@ class Requests:
         if self._folder.read(RETRY) is not None:
             self._folder.remove(RETRY)
             self._retry.set()
-        if self._folder.read(STOP) is not None:
-            self._folder.remove(STOP)
+        # The file stays: whoever submits the sweep again meanwhile must not take this driver for one that goes on.
+        if stop_is_requested(self._store, self._sweep):
             self.stop.make()
 
     def take_retry(self) -> bool:

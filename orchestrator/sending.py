@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import click
 
 from orchestrator.errors import ClusterUnreachable, UserError
-from orchestrator.jobs import Cluster, SentSweep, authentication_remark, follow, send
-from orchestrator.requests import request_retry
+from orchestrator.jobs import FOLLOW_SECONDS, Cluster, SentSweep, authentication_remark, follow, send
+from orchestrator.requests import forget_stop, request_retry, stop_is_requested
 from orchestrator.selection import resolve
 from orchestrator.sweeps import SPEC, save_sweep
 from workers.store import StoreError
@@ -78,6 +78,12 @@ def send_sweep(
     if _minor(there) != _minor(here):
         console.print(f"Ray is {there} there and {here} here", soft_wrap=True)
     sent = send(cluster, sweep)
+    if sent.joined and _is_stopping(store, name):
+        console.print(f"{name}: job {sent.job_id} was asked to stop; waiting until it has", soft_wrap=True)
+        while not cluster.has_ended(sent.job_id):
+            time.sleep(FOLLOW_SECONDS)
+        forget_stop(store, name)
+        sent = send(cluster, sweep)
     if sent.joined:
         console.print(
             f"{name}: runs there already, as job {sent.job_id}, with the options it was given", soft_wrap=True
@@ -103,6 +109,13 @@ def _announce(spec: SweepSpec, store: Store) -> None:
             save_sweep(store, resolve(spec, store), time.time())
     except StoreError:
         return  # its driver does the same, from where it is
+
+
+def _is_stopping(store: Store, name: str) -> bool:
+    try:
+        return stop_is_requested(store, name)
+    except StoreError:
+        return False  # it is not reached from here
 
 
 def _ask_for_retry(store: Store, name: str, console: Console) -> None:
