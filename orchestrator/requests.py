@@ -91,7 +91,7 @@ class Requests:
 
     def look(self) -> None:
         """See what is asked now. Raises StoreError where the store is away."""
-        if self._hold.lost():
+        if self.hold_lost:
             self.stop.make()
         self.cancelled = cancelled_trials(self._store, self._sweep)
         if self._folder.read(RETRY) is not None:
@@ -100,6 +100,11 @@ class Requests:
         # The file stays: whoever submits the sweep again meanwhile must not take this driver for one that goes on.
         if stop_is_requested(self._store, self._sweep):
             self.stop.make()
+
+    @property
+    def hold_lost(self) -> bool:
+        """Whether another process may run the sweep by now, because the store could not be told of this one."""
+        return self._hold.lost()
 
     def take_retry(self) -> bool:
         """Whether another look at what failed or was cancelled was asked for, since this was last asked."""

@@ -77,6 +77,11 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
         with Forwarding(store, sweep.name, options.tracking_uri) as forwarding, ExitStack() as held:
             driver = _Driver(store, options, console, Requests(store, sweep.name, hold), held)
             sweep, outcomes = driver.run(sweep)
+            if driver.requests.hold_lost:
+                raise SweepError(
+                    f"sweep {sweep.name!r}: the store {store} was away for so long that another process may run the "
+                    "sweep by now; what ran was stopped, and submitting again goes on from the last checkpoints"
+                )
             ledger = read_ledger(store, sweep.plan.trials, sweep.name)
             write_sweep_report(store, sweep, ledger, console)
             forwarding.finish(console)

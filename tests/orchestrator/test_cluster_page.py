@@ -1,5 +1,6 @@
 """docs/cluster.md as a new user follows it: its commands, in its order, in one shell."""
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -33,15 +34,16 @@ def shell():
         ["bash", "-ec", commands],
         cwd=folder,
         env={**clean_environment(), "HOME": str(folder), "RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"},
-        stdout=subprocess.PIPE,
+        stdout=(folder / "printed.txt").open("wb"),
         stderr=subprocess.STDOUT,
-        text=True,
         start_new_session=True,
     )
     started: set[psutil.Process] = set()
     try:
-        printed, _ = process.communicate(timeout=400)
-        yield folder, process.returncode, printed
+        # One that does not end shows how far it came.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=400)
+        yield folder, process.poll(), (folder / "printed.txt").read_text()
     finally:
         if process.poll() is None:
             kill_all(process)

@@ -5,7 +5,7 @@ import pytest
 from command_line import SPEC, kill_all, wait_until
 from workers.store import Store
 
-LEASE = 4
+LEASE = 15
 
 
 @pytest.fixture
