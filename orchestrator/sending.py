@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from orchestrator.errors import UserError
+from orchestrator.errors import ClusterUnreachable, UserError
 from orchestrator.jobs import Cluster, SentSweep, authentication_remark, follow, send
 from orchestrator.requests import request_retry
 from orchestrator.sweeps import SPEC
@@ -67,7 +67,10 @@ def send_sweep(
     `retry_joined` asks one that runs there already to try anew what failed.
     """
     name = sweep.spec.name
-    there, here = cluster.ray_versions()
+    try:
+        there, here = cluster.ray_versions()
+    except ClusterUnreachable as error:
+        raise ClusterUnreachable(f"{error}; nothing was started") from error
     if _minor(there) != _minor(here):
         console.print(f"Ray is {there} there and {here} here", soft_wrap=True)
     sent = send(cluster, sweep)

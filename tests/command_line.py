@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from click.testing import CliRunner
+
+from orchestrator.cli.main import cli
 
 SPEC = """\
 name: tiny
@@ -43,10 +46,11 @@ class Finished:
 
 
 class CommandLine:
-    """`mrvae-orch` in a folder of its own, with `runs` as its store and no variables of the caller's."""
+    """`mrvae-orch` in a folder of its own, with `runs` as its store and no variables but those it is given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
+        self.variables = variables
         self.store = folder / "runs"
 
     def write_spec(self, text: str = SPEC, name: str = "spec.yaml") -> str:
@@ -58,7 +62,7 @@ class CommandLine:
         return subprocess.Popen(
             [Path(sys.executable).with_name("mrvae-orch"), *arguments],
             cwd=self.folder,
-            env=environment,
+            env={**environment, **self.variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -73,6 +77,11 @@ class CommandLine:
             kill_all(process)
             raise
         return Finished(process.returncode, out, err)
+
+    def ask(self, *arguments: str) -> Finished:
+        """Run a command that starts nothing, on this store, within this process: starting Python takes a while."""
+        result = CliRunner().invoke(cli, [*arguments, "--store", str(self.store)])
+        return Finished(result.exit_code, result.stdout, result.stderr)
 
     def plan(self, spec: str = "spec.yaml", *arguments: str) -> list[dict]:
         return self.run("plan", spec, "--json", *arguments).json["trials"]

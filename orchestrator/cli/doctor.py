@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -13,7 +14,7 @@ import click
 from rich.text import Text
 
 from models.registry import ARCHITECTURES
-from orchestrator.cli.options import console, data_option, store_option, tracking_option
+from orchestrator.cli.options import address_option, console, data_option, store_option, tracking_option
 from workers.data.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -48,28 +49,32 @@ Finding = tuple[bool | None, str]
     type=click.IntRange(min=1),
     help="With --calibrate: CPU threads, as training.threads of the trials.  [default: 1]",
 )
+@address_option
 @click.pass_context
 def command(
     context: click.Context,
+    *,
     store: Store,
     data_root: Path,
     tracking_uri: str | None,
     calibrate: bool,
     gpus: int | None,
     threads: int | None,
+    address: str | None,
 ) -> None:
-    """Check versions, devices, plug-ins, datasets, the store and MLflow. Exit code 1 if something is wrong.
+    """Check versions, devices, plug-ins, datasets, the store, MLflow and a cluster. Exit code 1 if something is wrong.
 
     \b
     mrvae-orch doctor --store /mnt/runs --tracking-uri http://mlflow.lab:5000
     mrvae-orch doctor --store /mnt/runs --calibrate
+    mrvae-orch doctor --address http://head:8265
     """
     if not calibrate and (gpus is not None or threads is not None):
         raise click.UsageError("--gpus and --threads are of a calibration; add --calibrate")
     marks = {True: ("ok   ", "green"), False: ("wrong", "red"), None: ("     ", "")}
     out = console()
     all_well = True
-    findings = _findings(store, data_root, tracking_uri)
+    findings = itertools.chain(_findings(store, data_root, tracking_uri), _cluster(address) if address else ())
     measured = _calibrate(store, gpus, threads or 1) if calibrate else ()
     for well, text in itertools.chain(findings, measured, _calibrations(store)):
         out.print(Text.assemble(marks[well], " ", text), soft_wrap=True)
@@ -159,6 +164,26 @@ def _tracking(store: Store, tracking_uri: str | None) -> Finding:
     except TrackingUnavailable as error:
         return False, str(error)
     return True, f"MLflow at {redact(tracking_uri)}: {version}"
+
+
+def _cluster(address: str) -> Iterator[Finding]:
+    from orchestrator.errors import ClusterError
+    from orchestrator.sending import open_cluster
+
+    try:
+        cluster = open_cluster(address)
+        there, here = cluster.ray_versions()
+        yield True, f"{cluster.address}: takes jobs, with the token that is set here"
+        yield there == here or None, f"Ray there: {there}"
+        version = cluster.probe("python -c \"from importlib.metadata import version; print(version('mrvae-orch'))\"")
+    except ClusterError as error:
+        yield False, str(error)
+        return
+    found = version.splitlines()[-1] if version else "it has no `python`"
+    if re.fullmatch(r"[\w.+]+", found):
+        yield True, f"mrvae-orch there: {found}"
+    else:
+        yield None, f"mrvae-orch is not installed there ({found}); install it, or send the code with --code"
 
 
 def _calibrate(store: Store, gpus: int | None, threads: int) -> Iterator[Finding]:

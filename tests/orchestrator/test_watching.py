@@ -1,0 +1,189 @@
+"""A sweep seen from another machine: what its driver wrote into the store, and what is asked of it there."""
+
+import json
+import threading
+
+import pytest
+
+from command_line import SPEC, CommandLine
+from orchestrator.cli.options import console
+from orchestrator.driver_log import driver_logs, logged_console
+from orchestrator.drivers import DRIVER, read_driver
+from orchestrator.reading_logs import GrowingText, follow_text
+from orchestrator.requests import RETRY, STOP, cancel_trials, cancelled_trials
+from orchestrator.selection import resolve
+from orchestrator.spec_file import spec_from_text
+from orchestrator.sweeps import save_sweep, sole_driver
+from orchestrator.watching import SILENT_SECONDS, Watch
+from workers.store import Store
+from workers.trial_files import FAILURE
+
+RECORD = {
+    "at": 1000.0,
+    "state": "running",
+    "host": "head",
+    "nodes": 2,
+    "devices": {"CPU": {"total": 4.0, "used": 2.0}, "GPU": {"total": 0.0, "used": 0.0}},
+    "waiting": 2,
+    "interruptions": 1,
+    "examples_per_second": 1234.5,
+    "seconds_left": 90.0,
+    "device_seconds": 30.0,
+}
+
+
+@pytest.fixture
+def laptop(tmp_path):
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def store(laptop):
+    return Store(laptop.store)
+
+
+@pytest.fixture
+def sweep(store):
+    return save_sweep(store, resolve(spec_from_text(SPEC, "spec.yaml"), store), 0.0)
+
+
+def write_driver(store, **changes):
+    store.sweep("tiny").write_json(DRIVER, {**RECORD, **changes})
+
+
+def test_watch_shows_what_runs_and_where(laptop, store, sweep):
+    trial_id = sweep.plan.trials[0].trial_id
+    running = [{"trial_id": trial_id, "epoch": 1.5, "epochs": 3, "elbo": -91.25, "seconds": 12.0, "ranks": 2}]
+    # A clock that is an hour ahead, as that of the driver's machine may be, makes nobody silent.
+    write_driver(store, at=2e9 + 3600, running=running)
+    shown = laptop.ask("watch", "tiny", "--once").out
+    assert "tiny: 3 pending · running on head, sign of life 0 s ago" in shown
+    assert "2 nodes · CPU 2 of 4 in use\n" in shown
+    assert "1,234 examples/s · about 1 min 30 s left · 30 s of device time so far · 1 interruptions" in shown
+    assert f"MR-VAE, β 0.01…10, seed 0 ({trial_id[:8]}), 2 ranks" in shown
+    assert "1.5/3" in shown
+    assert "-91.25" in shown
+
+
+def test_a_driver_is_gone_when_it_stops_writing(store, sweep):
+    """Judged by our own clock from when it was seen to write, whatever its own says."""
+    times = {"clock": 0.0, "now": 1e9}
+    watch = Watch(store, "tiny", clock=lambda: times["clock"], now=lambda: times["now"])
+    write_driver(store, at=5e9)
+    assert watch.look().driven
+    times["clock"] = SILENT_SECONDS - 1
+    assert watch.look().driven
+    write_driver(store, at=5e9 + 5)
+    assert watch.look().silent == 0
+    times["clock"] += SILENT_SECONDS
+    assert not watch.look().driven
+
+
+def test_a_driver_that_ended_is_not_waited_for(laptop, store, sweep):
+    """Its trials are cancelled or failed, so nothing is left to run; not all is done."""
+    first, second, third = sweep.plan.trials
+    cancel_trials(store, "tiny", [first.trial_id, second.trial_id])
+    store.trial(third.trial_id).write_json(FAILURE, {"message": "NaN"})
+    write_driver(store, state="ended", why="budget reached")
+    watched = laptop.ask("watch", "tiny")
+    assert watched.code == 1
+    assert "1 failed, 2 cancelled · ended" in watched.out
+    assert "budget reached" in watched.out
+    listed = laptop.ask("list", "--json").json["sweeps"]
+    assert [(each["sweep"], each["driver"]["state"]) for each in listed] == [("tiny", "ended")]
+
+
+@pytest.mark.parametrize("record", [{}, {"at": 1.0, "devices": {"CPU": {}}, "running": [{}], "seconds_left": None}])
+def test_what_a_driver_leaves_out_is_not_missed(store, sweep, record):
+    store.sweep("tiny").write_json(DRIVER, record)
+    assert read_driver(store, "tiny").interruptions == 0
+
+
+def test_cancel_and_retry_reach_a_driver_through_the_store(laptop, store, sweep):
+    """Trials are named by the start of their ids; a sweep that is being run is not run a second time."""
+    trial_id = sweep.plan.trials[1].trial_id
+    assert laptop.ask("cancel", "tiny", trial_id[:8]).out.endswith(f"({trial_id[:8]}): cancelled\n")
+    assert cancelled_trials(store, "tiny") == {trial_id}
+    assert laptop.ask("report", "tiny").code == 0
+    assert "1 trial was cancelled" in (laptop.store / "sweeps/tiny/report/report.md").read_text()
+    with sole_driver(store, "tiny"):
+        retried = laptop.ask("retry", "tiny", "--failed")
+    assert retried.code == 0, retried.err
+    assert "tiny is being run: its driver was asked to take up 1 trials" in retried.out
+    assert cancelled_trials(store, "tiny") == set()
+    assert store.sweep("tiny").read(RETRY) is not None
+    assert laptop.ask("retry", "tiny", "--failed").out == "Nothing failed or was cancelled.\n"
+
+
+def test_cancel_waits_for_the_drivers_answer(laptop, store, sweep):
+    write_driver(store)
+
+    def answer():
+        while store.sweep("tiny").read(STOP) is None:
+            pass
+        write_driver(store, state="stopping")
+
+    threading.Thread(target=answer, daemon=True).start()
+    stopped = laptop.ask("cancel", "tiny")
+    assert stopped.code == 0
+    assert "tiny: stops, after what runs has checkpointed" in stopped.out
+    write_driver(store, state="ended")
+    assert "no driver runs it" in laptop.ask("cancel", "tiny").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cancel", "tiny", "zz"), "no trial of sweep 'tiny' begins with 'zz'"),
+        (("cancel", "tiny", ""), "3 trials of sweep 'tiny' begin with ''"),
+        (("watch", "tinyy"), "did you mean 'tiny'?"),
+        (("logs", "tiny"), "no driver of sweep 'tiny' has said anything yet"),
+        (("retry", "tiny"), "name the trials, or give --failed"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(laptop, store, sweep, arguments, message):
+    refused = laptop.ask(*arguments)
+    assert refused.code == 2
+    assert message in refused.err
+
+
+def test_what_a_driver_prints_is_kept(store, sweep, capsys):
+    """Each driver has a log of its own, which ends with what ended it; one that said nothing has none."""
+    with logged_console(console(), store, "tiny") as out:
+        out.print("first [line]")
+    with pytest.raises(ZeroDivisionError), logged_console(console(), store, "tiny") as out:
+        fail_after(out, "second")
+    with pytest.raises(ZeroDivisionError), logged_console(console(), store, "tiny"):
+        raise ZeroDivisionError
+    folder = store.sweep("tiny")
+    assert [folder.read(name).decode() for name in driver_logs(store, "tiny")] == [
+        "first [line]\n",
+        "second\nZeroDivisionError: of the test\n",
+    ]
+    assert capsys.readouterr().out == "first [line]\nsecond\n"
+
+
+def fail_after(out, line):
+    out.print(line)
+    raise ZeroDivisionError("of the test")
+
+
+def test_a_log_is_followed_to_its_end():
+    """What came between the last look and the end is not left out."""
+    texts, ends, written = iter(["one\n", "one\ntwo\n"]), iter([False, True]), []
+    follow_text(GrowingText(lambda: next(texts), lambda: next(ends)), written.append)
+    assert "".join(written) == "one\ntwo\n"
+
+
+def test_shells_complete_sweeps_and_trials(laptop, store, sweep):
+    trial_id = sweep.plan.trials[0].trial_id
+    laptop.variables = {"_MRVAE_ORCH_COMPLETE": "bash_complete", "COMP_WORDS": "mrvae-orch cancel tiny " + trial_id[:4]}
+    laptop.variables |= {"COMP_CWORD": "3"}
+    assert trial_id in laptop.run().out
+
+
+def test_scripts_can_read_how_a_sweep_stands(laptop, store, sweep):
+    write_driver(store)
+    record = json.loads(laptop.ask("watch", "tiny", "--json").out)
+    assert record["counts"] == {"pending": 3}
+    assert record["driver"]["devices"] == {"CPU": [2.0, 4.0], "GPU": [0.0, 0.0]}
