@@ -152,7 +152,7 @@ def test_what_mlflow_lacks_or_has_twice(copy, statement, loss):
         (lambda rows: [replace(row, outcome="killed") for row in rows], "last attempt ended as ['killed']"),
         (lambda rows: [row for row in rows if row.phase != "train"], "its costs know of 0 trained examples"),
         (lambda rows: [*rows, *(replace(row, attempt=2) for row in rows)], "trained again after it was done"),
-        (lambda rows: [], "attempts [1] are missing"),
+        (lambda rows: rows[:0], "attempts [1] are missing"),
     ],
 )
 def test_costs_that_are_wrong(copy, spoil, loss):
