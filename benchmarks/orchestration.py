@@ -1,29 +1,38 @@
-"""What Ray Tune, the order, the retries and the progress cost a trial, over the trial's own work.
+"""What Ray, admission, the order, the retries and the progress cost a trial, over the trial's own work.
 
-The same 200 one-step trials, once by `run_trial` in this process and once through the executor on a warm local Ray,
-one at a time both times, so that the difference is what orchestration adds.
+The same 1,000 one-step trials, once by plain processes, one a core, and once through the executor on a simulated
+cluster of 8 nodes, 8 at a time; the difference is what orchestration adds, the start of 8 workers included.
+This process is the driver; its memory is read when 250 and when all of the trials have ended.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
+import logging
+import multiprocessing
 import os
+import resource
+import secrets
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator import executor
+from orchestrator import cluster, executor
+from orchestrator.admission import Desk
 from orchestrator.plan import plan
 from orchestrator.progress import ProgressView
+from orchestrator.requests import StopRequest
 from orchestrator.spec_file import spec_from_text
 from orchestrator.worker import WorkerSettings
-from workers.run import Context, run_trial
 from workers.store import Store
 
-TRIALS = 200
-BOUND_SECONDS = 0.1
+TRIALS, NODES = 1000, 8
+BOUND_SECONDS, BOUND_GIB = 0.1, 1.0
 SPEC = f"""\
 name: one-step
 dataset: {{name: digits, train_limit: 128}}
@@ -33,49 +42,94 @@ methods:
 training: {{epochs: 1, batch_size: 128}}
 seeds: [0]
 evaluation: {{pictures: 0}}
-resources: {{cpus: {os.cpu_count()}}}
+resources: {{cpus: 1}}
 """
 
 
+class _View(ProgressView):
+    """Reads this process's memory whenever another quarter of the trials has ended."""
+
+    def __init__(self, trials) -> None:
+        super().__init__(Console(file=io.StringIO()), trials, {}, NODES)
+        self.count = 0
+        self.memory_mib = []
+
+    def ended(self, trial_id, outcome) -> None:
+        super().ended(trial_id, outcome)
+        self.count += 1
+        if self.count % (TRIALS // 4) == 0:
+            self.memory_mib.append(_memory_mib())
+
+
 def run() -> None:
-    """Print the seconds a trial of both ways, and their difference against the bound."""
+    """Print the seconds a trial of both ways, their difference and the driver's memory against their bounds."""
     trials = plan(spec_from_text(SPEC, "benchmark")).trials
     with tempfile.TemporaryDirectory() as folder:
-        alone = _alone(trials, Store(Path(folder) / "alone"))
-        with executor.local_ray():
-            _through_ray(trials[:5], Store(Path(folder) / "warm"))
-            through_ray = _through_ray(trials, Store(Path(folder) / "ray"))
+        through_ray, memory_mib = _through_ray(trials, Store(Path(folder) / "ray"))
+        peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        alone = _alone(trials, Path(folder) / "alone")
     added = (through_ray - alone) / TRIALS
+    verdict = "within" if added <= BOUND_SECONDS and peak_gib <= BOUND_GIB else "MISSED"
     print(
-        f"{TRIALS} one-step trials: {alone / TRIALS:.3f} s each by themselves, {through_ray / TRIALS:.3f} s each "
-        f"through Ray (a new worker's start included, {through_ray:.1f} s in all): {added:.3f} s added a trial, "
-        f"bound {BOUND_SECONDS:g} s: {'within' if added <= BOUND_SECONDS else 'MISSED'}"
+        f"{TRIALS} one-step trials, {NODES} at a time on {os.cpu_count()} cores: {alone / TRIALS:.3f} s each by plain "
+        f"processes, {through_ray / TRIALS:.3f} s each through Ray ({through_ray:.1f} s in all): {added:.3f} s added a "
+        f"trial, bound {BOUND_SECONDS:g} s; driver's memory {memory_mib[0]:.0f} MiB after {TRIALS // 4} trials and "
+        f"{memory_mib[-1]:.0f} MiB after all, {peak_gib:.2f} GiB at most, bound {BOUND_GIB:g} GiB: {verdict}"
     )
 
 
-def _alone(trials, store: Store) -> float:
-    data = trials[0].trial.dataset.load(Path())
-    run_trial(trials[0].trial, _context(trials[0], Store(store.root / "warm"), data))
-    started = time.perf_counter()
-    for planned in trials:
-        assert run_trial(planned.trial, _context(planned, store, data)).state == "done"
-    return time.perf_counter() - started
-
-
-def _context(planned, store: Store, data) -> Context:
-    return Context(store, "benchmark", planned.evaluation, planned.resources, load_data=lambda _: data)
-
-
-def _through_ray(trials, store: Store) -> float:
+def _through_ray(trials, store: Store) -> tuple[float, list[float]]:
     store.check_writable()
-    settings = WorkerSettings(str(store.root), "benchmark", ".", str(store.root / "stop"), 30.0)
-    view = ProgressView(Console(file=io.StringIO()), trials, {}, 1)
-    started = time.perf_counter()
-    outcomes = executor.execute(trials, settings, view, executor.StopRequest(store.root / "stop"))
-    seconds = time.perf_counter() - started
+    settings = WorkerSettings(str(store.root), "benchmark", ".", 30.0)
+    view = _View(trials)
+    with _simulated_cluster():
+        terms = executor.Terms(StopRequest(), Desk(cluster.nodes), "benchmark")
+        started = time.perf_counter()
+        outcomes = executor.execute(trials, settings, view, terms)
+        seconds = time.perf_counter() - started
     assert {outcome.state for outcome in outcomes.values()} == {"done"}
     assert len(outcomes) == len(trials)
-    return seconds
+    return seconds, view.memory_mib
+
+
+@contextmanager
+def _simulated_cluster():
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        for _ in range(NODES):
+            made.add_node(num_cpus=1)
+        with cluster.connected_ray(made.address):
+            yield
+    finally:
+        made.shutdown()
+
+
+def _alone(trials, folder: Path) -> float:
+    """Return the seconds that plain processes take, each with torch imported and the data loaded before."""
+    count = min(NODES, os.cpu_count() or 1)
+    shares = [trials[index::count] for index in range(count)]
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_run_share, [share[:1] for share in shares], itertools.repeat(folder / "warm")))
+        started = time.perf_counter()
+        list(pool.map(_run_share, shares, itertools.repeat(folder)))
+        return time.perf_counter() - started
+
+
+def _run_share(trials, folder: Path) -> None:
+    from workers.run import Context, run_trial
+
+    data = trials[0].trial.dataset.load(Path())
+    for planned in trials:
+        context = Context(Store(folder), "alone", planned.evaluation, planned.resources, load_data=lambda _: data)
+        assert run_trial(planned.trial, context).state == "done"
+
+
+def _memory_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 if __name__ == "__main__":

@@ -1,172 +1,185 @@
-"""Runs planned trials on Ray Tune: the order, the resources, and retries by cause. The only file that imports Ray."""
+"""Runs planned trials on the connected Ray: in their order, as the desk admits them, and again by cause."""
 
 from __future__ import annotations
 
-import functools
-import logging
-import os
-import secrets
 import signal
-import tempfile
-import threading
+import time
+from collections import deque
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-# Set before Ray is imported, which reads them then: its own progress output, loggers and signal handler are not
-# wanted, and authentication is.
-os.environ |= {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_AUTH_MODE": "token",
-}
+from orchestrator.cluster import demand_of, devices, draining, nodes
+from orchestrator.crew import Crew, cause_of
 
+# isort: split
 import ray
-from ray import tune
-from ray.tune.stopper import Stopper
+from ray.exceptions import RayError
 
-from orchestrator.worker import Job, WorkerSettings, run_job
-from workers.outcome import Outcome, Progress
+from orchestrator.admission import Running, SweepState
+from orchestrator.retries import DRAINED, HUNG, TERMINATED, RetryPolicy, Tries, after_interruption
+from orchestrator.worker import Job, run_job
+from workers.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from orchestrator.admission import Demand, Grant
     from orchestrator.plan import PlannedTrial
+    from orchestrator.requests import StopRequest
+    from orchestrator.worker import Hooks, Look, WorkerSettings
+    from workers.outcome import Progress
     from workers.trial import Resources
 
-INTERRUPTIONS_ALLOWED = 3
+TICK_SECONDS = 0.25
+LOOK_SECONDS = 1.0
+REPORT_SECONDS = 1.0
+CANCELLED_SECONDS = 2.0
+NODES_SECONDS = 1.0
+LAST_RANKS_SECONDS = 30.0
+"""How long the other ranks of a gang may take to end after the first has."""
+REPORTED_WAITING = 256
+"""How many waiting trials the desk hears of: more than start at once, and the same work for any number that waits."""
 
 
 class Listener(Protocol):
     """Hears what happens to trials while they run."""
 
-    def started(self, trial_id: str) -> None:
-        """A worker has taken up the trial."""
+    def started(self, trial_id: str, ranks: int) -> None:
+        """A worker has taken up the trial, or so many."""
 
     def progressed(self, trial_id: str, progress: Progress) -> None:
         """The trial has come further."""
 
-    def interrupted(self, trial_id: str, attempts: int) -> None:
-        """The trial's worker died; the trial will be tried again."""
+    def interrupted(self, trial_id: str, attempts: int, why: str) -> None:
+        """An attempt at the trial has ended before its time; the trial will be tried again."""
+
+    def preempted(self, trial_id: str) -> None:
+        """The trial has checkpointed and made room for others; it waits to go on."""
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
         """The trial's attempt has ended for good."""
+
+    def held_back(self, why: str) -> None:
+        """Why none of the waiting trials may start now; empty where one may."""
+
+    def stopping(self) -> None:
+        """Running trials were asked to checkpoint and stop."""
 
     def tick(self) -> None:
         """Time passes; called several times a second."""
 
 
-class StopRequest:
-    """The wish that running trials checkpoint and stop: a file, so that workers everywhere can see it."""
+class Listeners:
+    """Several listeners as one."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._requested = threading.Event()
-        path.unlink(missing_ok=True)
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
 
-    def make(self) -> None:
-        """Ask all workers to stop."""
-        self._requested.set()
-        self.path.touch()
+    def started(self, trial_id: str, ranks: int) -> None:
+        """Tell each."""
+        for listener in self._listeners:
+            listener.started(trial_id, ranks)
 
-    @property
-    def made(self) -> bool:
-        """Whether stopping was asked for."""
-        return self._requested.is_set()
+    def progressed(self, trial_id: str, progress: Progress) -> None:
+        """Tell each."""
+        for listener in self._listeners:
+            listener.progressed(trial_id, progress)
 
+    def interrupted(self, trial_id: str, attempts: int, why: str) -> None:
+        """Tell each."""
+        for listener in self._listeners:
+            listener.interrupted(trial_id, attempts, why)
 
-@contextmanager
-def local_ray(cpus: int | None = None, gpus: int | None = None) -> Iterator[None]:
-    """Hold a Ray of this machine for the block, with token authentication and a token of its own.
+    def preempted(self, trial_id: str) -> None:
+        """Tell each."""
+        for listener in self._listeners:
+            listener.preempted(trial_id)
 
-    Raises RuntimeError where Ray cannot start.
-    """
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        num_gpus=gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-    )
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    def ended(self, trial_id: str, outcome: Outcome) -> None:
+        """Tell each."""
+        for listener in self._listeners:
+            listener.ended(trial_id, outcome)
 
+    def held_back(self, why: str) -> None:
+        """Tell each."""
+        for listener in self._listeners:
+            listener.held_back(why)
 
-def is_connected() -> bool:
-    """Whether this process holds a Ray."""
-    return bool(ray.is_initialized())
+    def stopping(self) -> None:
+        """Tell each."""
+        for listener in self._listeners:
+            listener.stopping()
 
-
-def parallel_trials(trials: Sequence[PlannedTrial]) -> float:
-    """Return how many of these trials the connected Ray can run at once, by their mean needs."""
-    total = ray.cluster_resources()
-    needs = [_bundle(planned.resources) for planned in trials]
-    limits = []
-    for name in ("CPU", "GPU", "memory"):
-        mean = sum(need.get(name, 0.0) for need in needs) / len(needs)
-        if mean:
-            limits.append(float(total.get(name, 0.0)) / mean)
-    return min(limits)
+    def tick(self) -> None:
+        """Tell each."""
+        for listener in self._listeners:
+            listener.tick()
 
 
-def unplaceable(trials: Sequence[PlannedTrial]) -> str | None:
-    """Return why some trial can never start on the connected Ray, or None where each fits on some node."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for planned in trials:
-        bundle = _bundle(planned.resources)
-        if not any(all(node.get(name, 0) >= amount for name, amount in bundle.items()) for node in nodes):
-            wanted = ", ".join(f"{amount:g} {name}" for name, amount in bundle.items())
-            return f"a trial wants {wanted}, and no node has that; lower `resources` in the spec"
+class Admission(Protocol):
+    """Who says how many trials may start: `admission.Desk`, or the one of a cluster."""
+
+    def report(self, state: SweepState) -> Grant:
+        """Take the state of one sweep, and return what it may do now."""
+
+    def leave(self, name: str) -> None:
+        """Forget a sweep that has ended."""
+
+
+def _anything(_planned: PlannedTrial) -> None:
     return None
 
 
-def execute(
-    trials: Sequence[PlannedTrial], settings: WorkerSettings, listener: Listener, stop: StopRequest
-) -> dict[str, Outcome]:
-    """Run the trials in their order on the connected Ray; returns each one's outcome.
+@dataclass(frozen=True)
+class Terms:
+    """On what terms trials are run.
 
-    A trial whose worker dies is tried again, three times at most; a trial that fails by itself is not. Trials that
-    were not begun when a stop was asked for have no outcome.
+    `may_launch` says why a trial may not start, None where it may. `cancelled` are the trials that must not run; it is
+    asked every two seconds. `device_seconds` is what earlier attempts at the sweep's trials have used.
     """
-    jobs = [Job(item.trial_id, item.trial.to_json(), item.evaluation, item.resources, item.along) for item in trials]
-    watcher = _Watcher([job.trial_id for job in jobs], listener, stop)
-    with tempfile.TemporaryDirectory(prefix="mrvae-orch-") as scratch:
-        tuner = tune.Tuner(
-            tune.with_resources(_trainable(ray.put(jobs), settings), _resources_of(jobs)),
-            param_space={"job": tune.grid_search(list(range(len(jobs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path=scratch,
-                stop=watcher.stopper,
-                callbacks=[watcher],
-                failure_config=tune.FailureConfig(max_failures=INTERRUPTIONS_ALLOWED),
-                verbose=0,
-            ),
-        )
-        tuner.fit()
-    return watcher.outcomes
+
+    stop: StopRequest
+    desk: Admission
+    sweep: str
+    priority: str = "normal"
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    may_launch: Callable[[PlannedTrial], str | None] = _anything
+    cancelled: Callable[[], Iterable[str]] = tuple
+    device_seconds: float = 0.0
+
+
+def execute(
+    trials: Sequence[PlannedTrial],
+    settings: WorkerSettings,
+    listener: Listener,
+    terms: Terms,
+    work: Callable[[Job, WorkerSettings, Hooks], Outcome] = run_job,
+) -> dict[str, Outcome]:
+    """Run the trials on the connected Ray, by `work` in its processes, and return each one's outcome.
+
+    Trials that have not begun, or were cancelled before, when nothing more may start have no outcome. Nothing of Ray's
+    is left behind.
+    """
+    execution = _Execution(trials, settings, listener, terms, work)
+    try:
+        return execution.to_the_end()
+    finally:
+        execution.close()
 
 
 @contextmanager
-def stopping_on_signals(stop: StopRequest, on_first: Callable[[], None]) -> Iterator[None]:
+def stopping_on_signals(stop: StopRequest) -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM within the block into a stop request; a second one ends the process."""
+    signalled = False
 
     def handle(_number: int, _frame: object) -> None:
-        if stop.made:
+        nonlocal signalled
+        if signalled:
             raise KeyboardInterrupt
+        signalled = True
         stop.make()
-        on_first()
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     earlier = [signal.signal(number, handle) for number in numbers]
@@ -177,97 +190,331 @@ def stopping_on_signals(stop: StopRequest, on_first: Callable[[], None]) -> Iter
             signal.signal(number, handler)
 
 
-def _bundle(resources: Resources) -> dict[str, float]:
-    wanted = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": resources.memory_gib * 2**30}
-    return {name: amount for name, amount in wanted.items() if amount > 0}
+@dataclass(eq=False)
+class _Task:
+    """A trial that is not at its end, with what has happened to it."""
+
+    planned: PlannedTrial
+    tries: Tries = field(default_factory=Tries)
+    not_before: float = 0.0
+    attempts: int = 0
+
+    @property
+    def trial_id(self) -> str:
+        return self.planned.trial_id
+
+    @property
+    def demand(self) -> Demand:
+        return demand_of(self.planned.resources)
 
 
-def _resources_of(jobs: Sequence[Job]) -> Callable[[Mapping[str, Any]], tune.PlacementGroupFactory]:
-    return lambda config: tune.PlacementGroupFactory([_bundle(jobs[config["job"]].resources)])
+@dataclass(eq=False)
+class _Attempt:
+    """A task with the crew that works on it, what that holds, and the nodes where the desk said that there is room.
+
+    `pending` are the references of what the ranks have still to answer: first where they are, then how it ended; the
+    outcome of the `first` rank is that of the trial. `asked` is why it was told to stop.
+    """
+
+    task: _Task
+    crew: Crew
+    resources: Resources
+    granted: Sequence[str]
+    key: str
+    launched_at: float
+    heard_at: float = 0.0
+    pending: list[Any] = field(default_factory=list)
+    first: Any = None
+    outcome: Outcome | None = None
+    ended_at: float = 0.0
+    progress: Progress | None = None
+    look: Any = None
+    looked_at: float = 0.0
+    asked: str = ""
+
+    @property
+    def begun(self) -> bool:
+        return self.first is not None
+
+    def awaited(self) -> list[Any]:
+        return self.pending if self.look is None else [*self.pending, self.look]
 
 
-def _trainable(jobs_reference: Any, settings: WorkerSettings) -> Callable[[Mapping[str, Any]], None]:
-    def train(config: Mapping[str, Any]) -> None:
-        run_job(_fetch(jobs_reference)[config["job"]], settings, tune.report)
+class _Execution:
+    """The loop: wait for what Ray answers, then start what may start."""
 
-    return train
-
-
-@functools.lru_cache(maxsize=1)
-def _fetch(reference: Any) -> list[Job]:
-    # A worker is reused by many trials, and reads the list of all of them once.
-    return ray.get(reference)
-
-
-class _NotPickled:
-    """Tune pickles its callbacks for `Tuner.restore`, which is not used here: the store is what a run goes on from."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class _Watcher(_NotPickled, tune.Callback):
-    """Turns Tune's events into the listener's, and collects outcomes."""
-
-    def __init__(self, trial_ids: Sequence[str], listener: Listener, stop: StopRequest) -> None:
-        self.outcomes: dict[str, Outcome] = {}
-        self.stopper = _StopWhenIdle(self, stop)
-        self.active: set[str] = set()
-        self._trial_ids = trial_ids
-        self._listener = listener
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002 (Tune's)
-        self.active.add(self._id(trial))
-        self._listener.started(self._id(trial))
-
-    def on_trial_result(
-        self,
-        iteration: int,  # noqa: ARG002 (Tune's)
-        trials: list[Any],  # noqa: ARG002 (Tune's)
-        trial: Any,
-        result: Mapping[str, Any],
-        **info: Any,  # noqa: ARG002 (Tune's)
+    def __init__(
+        self, trials: Sequence[PlannedTrial], settings: WorkerSettings, listener: Listener, terms: Terms, work: Any
     ) -> None:
-        if "state" in result:
-            self._end(self._id(trial), Outcome(result["state"], result["message"]))
-        elif "epoch" in result:
-            progress = Progress(result["epoch"], result["epochs"], result["elbo"])
-            self._listener.progressed(self._id(trial), progress)
+        self._waiting = deque(_Task(planned) for planned in trials)
+        self._settings, self._listener, self._terms, self._work = settings, listener, terms, work
+        self._attempts: dict[str, _Attempt] = {}
+        self._idle: list[Crew] = []
+        self._outcomes: dict[str, Outcome] = {}
+        self._cancelled: frozenset[str] = frozenset()
+        self._draining: frozenset[str] = frozenset()
+        self._device_seconds = terms.device_seconds
+        self._held_back = ""
+        self._out_of_budget = self._stopping = False
+        self._changed = True
+        self._reported_at = self._cancelled_at = self._nodes_at = -float("inf")
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002 (Tune's)
-        self._listener.tick()
+    def to_the_end(self) -> dict[str, Outcome]:
+        while True:
+            self._hear_wishes()
+            if not self._stopping:
+                self._admit()
+            if not self._attempts and not self._more_to_come():
+                return self._outcomes
+            self._await_answers()
+            self._watch()
+            self._listener.tick()
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002 (Tune's)
-        self.active.discard(self._id(trial))
-        self._listener.interrupted(self._id(trial), trial.num_failures)
+    def close(self) -> None:
+        """Leave nothing behind."""
+        for crew in [*self._idle, *(attempt.crew for attempt in self._attempts.values())]:
+            crew.dismiss()
+        self._terms.desk.leave(self._terms.sweep)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002 (Tune's)
-        message = f"its worker died {INTERRUPTIONS_ALLOWED + 1} times; submit again to go on from its last checkpoint"
-        self._end(self._id(trial), Outcome("interrupted", message))
-
-    def _end(self, trial_id: str, outcome: Outcome) -> None:
-        self.active.discard(trial_id)
-        self.outcomes[trial_id] = outcome
-        self._listener.ended(trial_id, outcome)
-
-    def _id(self, trial: Any) -> str:
-        return self._trial_ids[trial.config["job"]]
-
-
-class _StopWhenIdle(_NotPickled, Stopper):
-    """Ends the run once a stop was asked for and the trials that were running then have ended."""
-
-    def __init__(self, watcher: _Watcher, stop: StopRequest) -> None:
-        self._watcher = watcher
-        self._stop = stop
-        self._awaited: set[str] | None = None
-
-    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:  # noqa: ARG002 (Tune's)
-        return False
-
-    def stop_all(self) -> bool:
-        if not self._stop.made:
+    def _more_to_come(self) -> bool:
+        if self._stopping or self._out_of_budget:
             return False
-        if self._awaited is None:
-            self._awaited = set(self._watcher.active)
-        return not self._awaited & self._watcher.active
+        return any(task.trial_id not in self._cancelled for task in self._waiting)
+
+    # What others want.
+
+    def _hear_wishes(self) -> None:
+        now = time.monotonic()
+        if now - self._cancelled_at >= CANCELLED_SECONDS:
+            self._cancelled_at = now
+            self._cancelled = frozenset(self._terms.cancelled())
+        if now - self._nodes_at >= NODES_SECONDS:
+            self._nodes_at = now
+            self._look_at_nodes()
+        if self._terms.stop.made and not self._stopping:
+            self._stopping = True
+            self._listener.stopping()
+        for attempt in list(self._attempts.values()):
+            if self._stopping:
+                self._ask(attempt, "stopped")
+            elif attempt.task.trial_id in self._cancelled:
+                self._ask(attempt, "cancelled")
+
+    def _look_at_nodes(self) -> None:
+        self._draining = draining()
+        there = {node.node_id for node in nodes()}
+        for attempt in list(self._attempts.values()):
+            if not attempt.begun and not there.issuperset(attempt.granted):
+                # Ray would wait for the room that is gone, though there may be room elsewhere or for fewer ranks.
+                self._withdraw(attempt)
+            elif self._draining.intersection(attempt.crew.nodes):
+                self._ask(attempt, "drained")
+
+    def _ask(self, attempt: _Attempt, why: str) -> None:
+        """Make an attempt checkpoint and stop; one that is still to begin is over at once."""
+        if attempt.asked:
+            return
+        attempt.asked = why
+        if attempt.begun:
+            attempt.crew.stop(attempt.key)
+        else:
+            self._withdraw(attempt)
+
+    def _withdraw(self, attempt: _Attempt) -> None:
+        attempt.crew.dismiss()
+        self._forget(attempt)
+        self._waiting.appendleft(attempt.task)
+
+    # What starts.
+
+    def _admit(self) -> None:
+        now = time.monotonic()
+        if not self._changed and now - self._reported_at < REPORT_SECONDS:
+            return
+        self._changed, self._reported_at = False, now
+        candidates = list(islice(self._candidates(now), REPORTED_WAITING))
+        grant = self._terms.desk.report(self._state(candidates, now))
+        for key in grant.preempt:
+            if key in self._attempts:
+                self._ask(self._attempts[key], "preempted")
+        why = grant.why
+        possible = (task for task in candidates if task.demand not in grant.impossible)
+        for task, places in zip(possible, grant.places, strict=False):
+            refused = self._terms.may_launch(task.planned)
+            self._out_of_budget = refused is not None
+            if refused is not None:
+                why = refused
+                break
+            self._waiting.remove(task)
+            self._launch(task, places)
+        self._release_idle()
+        if why != self._held_back:
+            self._held_back = why
+            self._listener.held_back(why)
+
+    def _candidates(self, now: float) -> Iterator[_Task]:
+        return (task for task in self._waiting if task.not_before <= now and task.trial_id not in self._cancelled)
+
+    def _state(self, candidates: Sequence[_Task], now: float) -> SweepState:
+        running = tuple(
+            Running(
+                attempt.task.trial_id,
+                demand_of(attempt.resources),
+                attempt.crew.nodes,
+                now - attempt.launched_at,
+                stopping=bool(attempt.asked),
+            )
+            for attempt in self._attempts.values()
+        )
+        waiting = tuple((demand, sum(1 for _ in same)) for demand, same in groupby(task.demand for task in candidates))
+        used = self._device_seconds + sum(self._used(attempt, now) for attempt in self._attempts.values())
+        return SweepState(self._terms.sweep, self._terms.priority, running, waiting, used)
+
+    def _used(self, attempt: _Attempt, now: float) -> float:
+        return devices(attempt.resources) * (now - attempt.launched_at)
+
+    def _launch(self, task: _Task, places: Sequence[str]) -> None:
+        now = time.monotonic()
+        task.attempts += 1
+        crew = self._crew(task.demand, places)
+        resources = replace(task.planned.resources, ranks=crew.ranks, least_ranks=0)
+        attempt = _Attempt(task, crew, resources, places, f"{task.trial_id} {task.attempts}", now)
+        self._attempts[task.trial_id] = attempt
+        if crew.introductions:
+            attempt.pending = list(crew.introductions)
+        else:
+            self._begin(attempt)
+
+    def _crew(self, demand: Demand, places: Sequence[str]) -> Crew:
+        # A new process costs seconds, most of them to import torch; one that has ended a trial of this shape is reused.
+        shape = (demand.bundle, len(places))
+        for crew in self._idle:
+            if crew.shape == shape and not self._draining.intersection(crew.nodes):
+                self._idle.remove(crew)
+                return crew
+        return Crew(demand.bundle, len(places), places)
+
+    def _begin(self, attempt: _Attempt) -> None:
+        planned = attempt.task.planned
+        job = Job(planned.trial_id, planned.trial.to_json(), planned.evaluation, attempt.resources, planned.along)
+        attempt.heard_at = time.monotonic()
+        attempt.pending = attempt.crew.run(attempt.key, self._work, job, self._settings)
+        attempt.first = attempt.pending[0]
+        self._listener.started(planned.trial_id, attempt.crew.ranks)
+
+    def _release_idle(self) -> None:
+        # Whatever could use them has just been launched, so they hold room that others may want.
+        for crew in self._idle:
+            crew.dismiss()
+        self._idle.clear()
+
+    # What Ray answers.
+
+    def _await_answers(self) -> None:
+        awaited = [reference for attempt in self._attempts.values() for reference in attempt.awaited()]
+        if not awaited:
+            time.sleep(TICK_SECONDS)
+            return
+        ray.wait(awaited, num_returns=1, timeout=TICK_SECONDS)
+        answered = set(ray.wait(awaited, num_returns=len(awaited), timeout=0)[0])
+        for attempt in list(self._attempts.values()):
+            if not answered.isdisjoint(attempt.awaited()):
+                try:
+                    self._hear(attempt, answered)
+                except RayError as error:
+                    self._lost(attempt, *cause_of(error))
+
+    def _hear(self, attempt: _Attempt, answered: set[Any]) -> None:
+        if attempt.look in answered:
+            look: Look = ray.get(attempt.look)
+            attempt.look = None
+            self._looked(attempt, look)
+        heard = [reference for reference in attempt.pending if reference in answered]
+        for reference, value in zip(heard, ray.get(heard), strict=True):
+            attempt.pending.remove(reference)
+            if reference == attempt.first:
+                attempt.outcome, attempt.ended_at = value, time.monotonic()
+        if attempt.pending:
+            return
+        if not attempt.begun:
+            attempt.crew.meet()
+            self._begin(attempt)
+        elif attempt.outcome is not None:
+            self._concluded(attempt, attempt.outcome)
+
+    def _looked(self, attempt: _Attempt, look: Look) -> None:
+        if look.key != attempt.key:
+            return
+        attempt.heard_at = time.monotonic() - look.seconds_since_beat
+        if look.progress is not None and look.progress != attempt.progress:
+            attempt.progress = look.progress
+            self._listener.progressed(attempt.task.trial_id, look.progress)
+
+    def _watch(self) -> None:
+        """Ask how attempts stand, and end those that no longer show life."""
+        now = time.monotonic()
+        for attempt in list(self._attempts.values()):
+            if not attempt.begun:
+                continue
+            if attempt.outcome is not None and now - attempt.ended_at > LAST_RANKS_SECONDS:
+                attempt.crew.dismiss()
+                self._concluded(attempt, attempt.outcome)
+            elif now - attempt.heard_at > self._terms.retries.hung_after_seconds:
+                self._lost(attempt, HUNG)
+            elif attempt.look is None and now - attempt.looked_at >= LOOK_SECONDS:
+                attempt.looked_at = now
+                attempt.look = attempt.crew.look()
+
+    # How attempts end.
+
+    def _concluded(self, attempt: _Attempt, outcome: Outcome) -> None:
+        if outcome.state == "interrupted":
+            self._lost(attempt, outcome.cause, outcome.message)
+            return
+        if outcome.state == "stopped" and not attempt.asked:
+            # Another rank's process was asked to terminate, and the gang has stopped with it.
+            self._lost(attempt, TERMINATED)
+            return
+        self._idle.append(attempt.crew)
+        if outcome.state == "stopped":
+            self._stopped(attempt)
+        else:
+            self._forget(attempt)
+            self._end(attempt.task, outcome)
+
+    def _stopped(self, attempt: _Attempt) -> None:
+        """Take back what has stopped as it was asked to."""
+        self._forget(attempt)
+        if attempt.asked == "drained":
+            self._try_again(attempt, DRAINED)
+        elif attempt.asked == "preempted":
+            self._waiting.appendleft(attempt.task)
+            self._listener.preempted(attempt.task.trial_id)
+        else:
+            self._end(attempt.task, Outcome("stopped", "cancelled" if attempt.asked == "cancelled" else ""))
+
+    def _lost(self, attempt: _Attempt, cause: str, message: str = "") -> None:
+        attempt.crew.dismiss()
+        self._forget(attempt)
+        self._try_again(attempt, cause, message)
+
+    def _try_again(self, attempt: _Attempt, cause: str, message: str = "") -> None:
+        task = attempt.task
+        reached = attempt.progress.epoch if attempt.progress is not None else 0.0
+        verdict = after_interruption(self._terms.retries, task.tries, cause, reached, message)
+        task.tries = verdict.tries
+        if verdict.wait_seconds is None:
+            self._end(task, Outcome("interrupted", verdict.message, cause))
+            return
+        task.not_before = time.monotonic() + verdict.wait_seconds
+        self._waiting.appendleft(task)
+        self._listener.interrupted(task.trial_id, verdict.tries.total, verdict.message)
+
+    def _end(self, task: _Task, outcome: Outcome) -> None:
+        self._outcomes[task.trial_id] = outcome
+        self._listener.ended(task.trial_id, outcome)
+
+    def _forget(self, attempt: _Attempt) -> None:
+        del self._attempts[attempt.task.trial_id]
+        self._device_seconds += self._used(attempt, time.monotonic())
+        self._changed = True

@@ -59,6 +59,7 @@ class ProgressView:
         self._running: dict[str, _Running] = {}
         self._ended: dict[str, str] = {}
         self._interruptions = 0
+        self._why = ""
         self._spent_expected = self._spent_actual = 0.0
         self._live: Live | None = None
 
@@ -72,7 +73,7 @@ class ProgressView:
             yield
         self._live = None
 
-    def started(self, trial_id: str) -> None:
+    def started(self, trial_id: str, ranks: int = 1) -> None:  # noqa: ARG002 (the listener's)
         """Show that the trial runs."""
         self._running[trial_id] = _Running(self._clock())
         self._refresh()
@@ -83,11 +84,20 @@ class ProgressView:
         self._running[trial_id] = replace(running, epoch=progress.epoch, epochs=progress.epochs, elbo=progress.elbo)
         self._refresh()
 
-    def interrupted(self, trial_id: str, attempts: int) -> None:
-        """Say that the trial's worker died and that it goes on from its last checkpoint."""
+    def interrupted(self, trial_id: str, attempts: int, why: str = "its worker died") -> None:
+        """Say why the trial was interrupted, and that it goes on from its last checkpoint."""
         self._running.pop(trial_id, None)
         self._interruptions += 1
-        self._say("interrupted", "yellow", f"{self._names[trial_id]}: its worker died (try {attempts}); going on")
+        self._say("interrupted", "yellow", f"{self._names[trial_id]}: {why} (try {attempts}); going on")
+
+    def preempted(self, trial_id: str) -> None:
+        """Say that the trial has made room for others."""
+        self._running.pop(trial_id, None)
+        self._say("preempted", "yellow", f"{self._names[trial_id]}: saved, to make room; it goes on later")
+
+    def held_back(self, why: str) -> None:
+        """Keep in mind why nothing may start."""
+        self._why = why
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
         """Say how the trial ended."""
@@ -157,6 +167,8 @@ class ProgressView:
         parts.append(f"{duration(self._clock() - self._begun_at)} gone")
         if left is not None:
             parts.append(f"about {duration(left)} left")
+        if waiting and not self._running and self._why:
+            parts.append(self._why)
         return Text(" · ".join(parts))
 
     def _render(self) -> Group:

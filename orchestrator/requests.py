@@ -5,6 +5,7 @@ Whoever runs the sweep looks at them every few seconds. That a trial is cancelle
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from workers.trial_files import FAILURE
@@ -12,6 +13,7 @@ from workers.trial_files import FAILURE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from workers.files import Hold
     from workers.store import Store
 
 STOP, RETRY, CANCELLED = "stop", "retry", "cancelled"
@@ -44,3 +46,53 @@ def forget_ends(store: Store, sweep: str, trial_ids: Iterable[str]) -> None:
     for trial_id in trial_ids:
         store.sweep(sweep).remove(f"{CANCELLED}/{trial_id}")
         store.trial(trial_id).remove(FAILURE)
+
+
+class StopRequest:
+    """The wish that running trials checkpoint and stop, and that no other starts."""
+
+    def __init__(self) -> None:
+        self._requested = threading.Event()
+
+    def make(self) -> None:
+        """Ask for it."""
+        self._requested.set()
+
+    @property
+    def made(self) -> bool:
+        """Whether stopping was asked for."""
+        return self._requested.is_set()
+
+
+class Requests:
+    """What is asked of a driver, as last looked at. `look` reads the store, and may be called from any thread.
+
+    A stop that was asked for before this driver was there was meant for another one. A driver that has lost its `hold`
+    on the sweep stops: another may run it by now.
+    """
+
+    def __init__(self, store: Store, sweep: str, hold: Hold) -> None:
+        self.stop = StopRequest()
+        self._hold = hold
+        self._store, self._sweep, self._folder = store, sweep, store.sweep(sweep)
+        self._folder.remove(STOP)
+        self._retry = threading.Event()
+        self.cancelled = cancelled_trials(store, sweep)
+
+    def look(self) -> None:
+        """See what is asked now. Raises StoreError where the store is away."""
+        if self._hold.lost():
+            self.stop.make()
+        self.cancelled = cancelled_trials(self._store, self._sweep)
+        if self._folder.read(RETRY) is not None:
+            self._folder.remove(RETRY)
+            self._retry.set()
+        if self._folder.read(STOP) is not None:
+            self._folder.remove(STOP)
+            self.stop.make()
+
+    def take_retry(self) -> bool:
+        """Whether another look at what failed or was cancelled was asked for, since this was last asked."""
+        asked = self._retry.is_set()
+        self._retry.clear()
+        return asked

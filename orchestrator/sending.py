@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,12 +14,15 @@ import click
 from orchestrator.errors import ClusterUnreachable, UserError
 from orchestrator.jobs import Cluster, SentSweep, authentication_remark, follow, send
 from orchestrator.requests import request_retry
-from orchestrator.sweeps import SPEC
+from orchestrator.selection import resolve
+from orchestrator.sweeps import SPEC, save_sweep
+from workers.store import StoreError
 from workers.tracking_uri import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from orchestrator.spec import SweepSpec
     from workers.store import Store
 
 CREDENTIALS = (
@@ -81,6 +85,7 @@ def send_sweep(
         if retry_joined:
             _ask_for_retry(store, name, console)
     else:
+        _announce(sweep.spec, store)
         console.print(f"{name}: sent to {cluster.address} as job {sent.job_id}", soft_wrap=True)
     if stay:
         console.print("Ctrl-C leaves it running there", soft_wrap=True)
@@ -89,6 +94,15 @@ def send_sweep(
     for line in (f"watch {place}", f"logs {place} --address {cluster.address}", f"cancel {place}"):
         console.print(f"  mrvae-orch {line}", soft_wrap=True)
     return 0
+
+
+def _announce(spec: SweepSpec, store: Store) -> None:
+    """Have the sweep known in its store before its job has started, where the store is reached from here."""
+    try:
+        if store.root.is_dir() and store.sweep(spec.name).read(SPEC) is None:
+            save_sweep(store, resolve(spec, store), time.time())
+    except StoreError:
+        return  # its driver does the same, from where it is
 
 
 def _ask_for_retry(store: Store, name: str, console: Console) -> None:

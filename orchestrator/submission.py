@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SweepError
@@ -14,10 +12,14 @@ from orchestrator.forwarding import Forwarding
 from orchestrator.inception import check_weights
 from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
 from orchestrator.notify import end_of, notify, obstacle
-from orchestrator.observations import estimate_trials
+from orchestrator.observations import budget_of, estimate_trials, used_by
+from orchestrator.periodic import every
 from orchestrator.plan import SELECTION, launch_order
 from orchestrator.progress import ProgressView, describe, duration
+from orchestrator.pulse import Pulse
 from orchestrator.reporting import write_sweep_report
+from orchestrator.requests import Requests
+from orchestrator.retries import RetryPolicy
 from orchestrator.selection import describe_choice, resolve
 from orchestrator.sweeps import save_sweep, sole_driver
 from orchestrator.worker import WorkerSettings
@@ -26,15 +28,18 @@ from workers.trial_files import FAILURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
+    from orchestrator.budget import Budget
     from orchestrator.plan import Choice, Plan, PlannedTrial
     from orchestrator.spec import SweepSpec
     from orchestrator.sweeps import Sweep
     from workers.outcome import Outcome
     from workers.store import Store
 
+REQUESTS_SECONDS = 2.0
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 0, 1, 2, 130
 
 
@@ -64,16 +69,18 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
     check_weights((each.evaluation for each in [*planned.trials, *planned.waiting]), options.data_root)
     store.check_writable()
     _print_if_any(obstacle(spec.notify, options.environment), console)
-    with sole_driver(store, spec.name, console.print):
+    with sole_driver(store, spec.name, console.print) as hold:
         sweep = save_sweep(store, planned, time.time())
         if options.retry_failed:
             _forget_failures(store, sweep)
             sweep = replace(sweep, plan=resolve(spec, store))
-        with Forwarding(store, sweep.name, options.tracking_uri) as forwarding:
-            sweep, outcomes, stopped = _run_stages(sweep, store, options, console)
+        with Forwarding(store, sweep.name, options.tracking_uri) as forwarding, ExitStack() as held:
+            driver = _Driver(store, options, console, Requests(store, sweep.name, hold), held)
+            sweep, outcomes = driver.run(sweep)
             ledger = read_ledger(store, sweep.plan.trials, sweep.name)
             write_sweep_report(store, sweep, ledger, console)
             forwarding.finish(console)
+        stopped = driver.requests.stop.made
         code = _conclude(sweep, ledger, outcomes, console, stopped=stopped, train=options.train)
         if not stopped:
             news = end_of(sweep, ledger, finished=code == EXIT_DONE)
@@ -86,88 +93,98 @@ def _print_if_any(line: str | None, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _run_stages(
-    sweep: Sweep, store: Store, options: SubmitOptions, console: Console
-) -> tuple[Sweep, Mapping[str, Outcome], bool]:
-    """Run what is left, and then what could not be planned before: the sweep's trials, once a rate is chosen."""
-    outcomes: dict[str, Outcome] = {}
-    with ExitStack() as held:
+@dataclass
+class _Driver:
+    """Whoever runs a sweep: what it has at hand for each stage of it. `held` keeps its Ray for the stages to come."""
+
+    store: Store
+    options: SubmitOptions
+    console: Console
+    requests: Requests
+    held: ExitStack
+
+    def run(self, sweep: Sweep) -> tuple[Sweep, Mapping[str, Outcome]]:
+        """Run what is left, and then what could not be planned before: the sweep's trials, once a rate is chosen."""
+        outcomes: dict[str, Outcome] = {}
         while True:
-            ledger = read_ledger(store, sweep.plan.trials, sweep.name)
-            left = _left(sweep.plan, ledger, options)
-            ended, stopped = _run(sweep, left, ledger, store, options, console, held)
-            outcomes |= ended
-            resolved = replace(sweep, plan=resolve(sweep.plan.spec, store))
-            if stopped or len(resolved.plan.waiting) == len(sweep.plan.waiting):
-                return resolved, outcomes, stopped
+            outcomes |= self._run_stage(sweep)
+            resolved = replace(sweep, plan=resolve(sweep.plan.spec, self.store))
+            more = len(resolved.plan.waiting) != len(sweep.plan.waiting) or self.requests.take_retry()
+            if self.requests.stop.made or not more:
+                return resolved, outcomes
             for choice in resolved.plan.choices:
-                console.print(describe_choice(choice), soft_wrap=True)
+                self.console.print(describe_choice(choice), soft_wrap=True)
             sweep = resolved
+
+    def _run_stage(self, sweep: Sweep) -> Mapping[str, Outcome]:
+        ledger = read_ledger(self.store, sweep.plan.trials, sweep.name)
+        left = _left(sweep.plan, ledger, self.options)
+        if not left:
+            self.console.print(f"Nothing to run: {_describe_counts(ledger)}.")
+            return {}
+        estimates = estimate_trials(self.store, sweep.plan.trials, ledger)
+        seconds = {planned.trial_id: estimates[planned.trial_id].device_seconds for planned in left}
+        self.console.print(
+            f"{sweep.name}: {len(sweep.plan.trials)} trials ({_describe_counts(ledger)}); running {len(left)}, "
+            f"about {duration(sum(seconds.values()))} of device time",
+            soft_wrap=True,
+        )
+        budget = budget_of(self.store, sweep.plan, estimates)
+        outcomes = self._execute(sweep, launch_order(left, seconds), seconds, budget)
+        if budget is not None:
+            ledger = read_ledger(self.store, sweep.plan.trials, sweep.name)
+            _print_if_any(budget.conclusion(_left(sweep.plan, ledger, self.options)), self.console)
+        return outcomes
+
+    def _execute(
+        self,
+        sweep: Sweep,
+        trials: Sequence[PlannedTrial],
+        seconds: Mapping[str, float],
+        budget: Budget | None,
+    ) -> Mapping[str, Outcome]:
+        # Imported here because Ray takes seconds to import, and only running trials needs it.
+        from orchestrator import cluster, executor
+
+        if not cluster.is_connected():
+            self.held.enter_context(cluster.local_ray())
+        problem = cluster.unplaceable(trials)
+        if problem is not None:
+            raise SweepError(problem)
+        view = ProgressView(self.console, trials, seconds, cluster.parallel_trials(trials))
+        used = used_by(self.store, sweep.plan)
+        terms = executor.Terms(
+            stop=self.requests.stop,
+            desk=cluster.desk(),
+            sweep=sweep.name,
+            priority=sweep.plan.spec.priority,
+            retries=RetryPolicy(**sweep.plan.spec.retries.values()),
+            cancelled=lambda: self.requests.cancelled,
+            device_seconds=used,
+            **({"may_launch": budget.may_launch} if budget else {}),
+        )
+        pulse = Pulse(self.store.sweep(sweep.name), trials, cluster.nodes, used=used, seconds_left=view.seconds_left)
+        with (
+            pulse.beating(),
+            every(REQUESTS_SECONDS, self.requests.look),
+            executor.stopping_on_signals(self.requests.stop),
+            view.shown(),
+        ):
+            return executor.execute(trials, self._settings(sweep), executor.Listeners(view, pulse), terms)
+
+    def _settings(self, sweep: Sweep) -> WorkerSettings:
+        return WorkerSettings(
+            store=str(self.store),
+            sweep=sweep.name,
+            data_root=str(self.options.data_root.absolute()),
+            checkpoint_seconds=self.options.checkpoint_seconds,
+            provenance={"commit": code_version()},
+        )
 
 
 def _left(planned: Plan, ledger: Mapping[str, TrialStatus], options: SubmitOptions) -> list[PlannedTrial]:
     unfinished = [each for each in planned.trials if not ledger[each.trial_id].finished]
     return [each for each in unfinished if options.train or ledger[each.trial_id].state == TRAINED]
-
-
-def _run(
-    sweep: Sweep,
-    left: Sequence[PlannedTrial],
-    ledger: Mapping[str, TrialStatus],
-    store: Store,
-    options: SubmitOptions,
-    console: Console,
-    held: ExitStack,
-) -> tuple[Mapping[str, Outcome], bool]:
-    if not left:
-        console.print(f"Nothing to run: {_describe_counts(ledger)}.")
-        return {}, False
-    estimates = estimate_trials(store, sweep.plan.trials, ledger)
-    seconds = {planned.trial_id: estimates[planned.trial_id].device_seconds for planned in left}
-    console.print(
-        f"{sweep.name}: {len(sweep.plan.trials)} trials ({_describe_counts(ledger)}); running {len(left)}, "
-        f"about {duration(sum(seconds.values()))} of device time",
-        soft_wrap=True,
-    )
-    return _execute(sweep, launch_order(left, seconds), seconds, store, options, console, held)
-
-
-def _execute(
-    sweep: Sweep,
-    trials: Sequence[PlannedTrial],
-    seconds: Mapping[str, float],
-    store: Store,
-    options: SubmitOptions,
-    console: Console,
-    held: ExitStack,
-) -> tuple[Mapping[str, Outcome], bool]:
-    # Imported here because Ray takes seconds to import, and only running trials needs it.
-    from orchestrator import executor
-
-    stop = executor.StopRequest(_stop_file(sweep, held))
-    settings = WorkerSettings(
-        store=str(store),
-        sweep=sweep.name,
-        data_root=str(options.data_root.absolute()),
-        stop_file=str(stop.path),
-        checkpoint_seconds=options.checkpoint_seconds,
-        provenance={"commit": code_version()},
-    )
-    if not executor.is_connected():
-        held.enter_context(executor.local_ray())  # and kept for the stages to come
-    problem = executor.unplaceable(trials)
-    if problem is not None:
-        raise SweepError(problem)
-    view = ProgressView(console, trials, seconds, executor.parallel_trials(trials))
-    with executor.stopping_on_signals(stop, view.stopping), view.shown():
-        outcomes = executor.execute(trials, settings, view, stop)
-    stop.path.unlink(missing_ok=True)
-    return outcomes, stop.made
-
-
-def _stop_file(sweep: Sweep, held: ExitStack) -> Path:
-    # Workers on this machine look for it several times a second, which is no way to treat an object store.
-    return (sweep.folder.path if sweep.folder.is_local else Path(held.enter_context(TemporaryDirectory()))) / "stop"
 
 
 def _forget_failures(store: Store, sweep: Sweep) -> None:

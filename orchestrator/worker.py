@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.inception import weights_below
+from workers.outcome import Outcome
 from workers.store import Store
 from workers.trial import Trial
 
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
 
     from workers.data.dataset import Dataset
     from workers.data.split import ResidentData
+    from workers.gang import GangPlace
     from workers.outcome import Progress
     from workers.run import Context
     from workers.trial import Along, Evaluation, Resources
-
-REPORT_SECONDS = 1.0
-STOP_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ class WorkerSettings:
     store: str
     sweep: str
     data_root: str
-    stop_file: str
     checkpoint_seconds: float
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -48,8 +46,88 @@ class Job:
     along: Along | None = None
 
 
-def run_job(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any]], None]) -> None:
-    """Run a trial, reporting its progress now and then and its outcome at the end, as plain values."""
+@dataclass(frozen=True)
+class Rank:
+    """A process's place among those that train one trial together: which of how many, and where they meet."""
+
+    number: int
+    of: int
+    address: str
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a job hears of the driver's wishes and is heard; `rank` is its place where several processes run it."""
+
+    should_stop: Callable[[], bool]
+    report: Callable[[Progress], None]
+    rank: Rank | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a job stands: how far it is, and the seconds since it last showed life."""
+
+    key: str
+    progress: Progress | None
+    seconds_since_beat: float
+
+
+class Worker:
+    """Runs one job at a time in one thread, and answers about it in another.
+
+    A job's asking whether to stop, which it does after every step, is its sign of life.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._running = ""
+        self._to_stop = ""
+        self._terminating = False
+        self._progress: Progress | None = None
+        self._beat_at = clock()
+
+    def run(
+        self,
+        key: str,
+        work: Callable[[Job, WorkerSettings, Hooks], Outcome],
+        job: Job,
+        settings: WorkerSettings,
+        rank: Rank | None = None,
+    ) -> Outcome:
+        """Run a job to its end; `key` is what `stop` calls it by."""
+        self._progress, self._beat_at, self._running = None, self._clock(), key
+        try:
+            outcome = work(job, settings, Hooks(self._should_stop, self._report, rank))
+        finally:
+            self._running = ""
+        if outcome.state == "stopped" and self._terminating:
+            return Outcome("interrupted", cause="terminated")
+        return outcome
+
+    def look(self) -> Look:
+        """Return how the running job stands."""
+        return Look(self._running, self._progress, self._clock() - self._beat_at)
+
+    def stop(self, key: str) -> None:
+        """Make the job of this key checkpoint and stop, also where it is yet to begin."""
+        self._to_stop = key
+
+    def terminate(self) -> bool:
+        """Make whatever runs checkpoint and stop, because this process must end; returns whether anything runs."""
+        self._terminating = True
+        return bool(self._running)
+
+    def _should_stop(self) -> bool:
+        self._beat_at = self._clock()
+        return self._terminating or self._to_stop == self._running
+
+    def _report(self, progress: Progress) -> None:
+        self._progress = progress
+
+
+def run_job(job: Job, settings: WorkerSettings, hooks: Hooks) -> Outcome:
+    """Run a trial, and return how it ended."""
     # Imported here because it imports torch, which the driver has no use for.
     from workers.run import run_trial
 
@@ -58,10 +136,8 @@ def run_job(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any]
     except (KeyError, TypeError, ValueError) as error:
         # Another release, or a plug-in that is not installed where this worker runs.
         message = f"its worker cannot make the trial ({error!r}); install there what is installed here"
-        report({"state": "failed", "message": message})
-        return
-    outcome = run_trial(trial, _context(job, settings, report))
-    report({"state": outcome.state, "message": outcome.message})
+        return Outcome("failed", message)
+    return run_trial(trial, _context(job, settings, hooks))
 
 
 @functools.lru_cache(maxsize=4)
@@ -69,7 +145,7 @@ def _load(dataset: Dataset, root: str) -> ResidentData:
     return dataset.load(Path(root))
 
 
-def _context(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any]], None]) -> Context:
+def _context(job: Job, settings: WorkerSettings, hooks: Hooks) -> Context:
     from workers.run import Context
 
     return Context(
@@ -80,38 +156,15 @@ def _context(job: Job, settings: WorkerSettings, report: Callable[[dict[str, Any
         along=job.along,
         inception_weights=weights_below(Path(settings.data_root)),
         load_data=lambda dataset: _load(dataset, settings.data_root),
-        should_stop=_StopPoll(Path(settings.stop_file)),
-        report=_ThrottledReport(report),
+        should_stop=hooks.should_stop,
+        report=hooks.report,
         checkpoint_seconds=settings.checkpoint_seconds,
         provenance=settings.provenance,
+        gang=_gang_place(hooks.rank) if hooks.rank is not None else None,
     )
 
 
-class _StopPoll:
-    """Looks for the stop file, but not at every step."""
+def _gang_place(rank: Rank) -> GangPlace:
+    from workers.gang import GangPlace
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._looked_at = -STOP_POLL_SECONDS
-        self._found = False
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if not self._found and now - self._looked_at >= STOP_POLL_SECONDS:
-            self._looked_at = now
-            self._found = self._path.exists()
-        return self._found
-
-
-class _ThrottledReport:
-    """Reports progress to Tune, which makes the training wait for the driver, about once a second."""
-
-    def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
-        self._report = report
-        self._reported_at = time.monotonic()
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self._reported_at >= REPORT_SECONDS:
-            self._reported_at = now
-            self._report({"epoch": progress.epoch, "epochs": progress.epochs, "elbo": progress.elbo})
+    return GangPlace(rank.number, rank.of, rank.address)

@@ -116,7 +116,8 @@ class Attempt:
         with self.accountant.phase("checkpoint"):
             earlier = self.checkpoints.latest()
             seconds_before = state.restore(earlier) if earlier is not None else 0.0
-        self.log.say(f"trains from step {state.step} (epoch {state.step / state.sampler.steps_per_epoch:.2f})")
+        epoch = state.step / state.sampler.steps_per_epoch
+        self.log.say(f"trains from step {state.step} (epoch {epoch:.2f})", at_once=True)
 
         def train_seconds() -> float:
             return seconds_before + self.accountant.seconds("train")
@@ -131,7 +132,7 @@ class Attempt:
         def after_epoch() -> None:
             row = state.finish_epoch(train_seconds())
             step, metrics = epoch_metrics(row)
-            self.log.say(
+            self.log.say_one_of(
                 f"epoch {step}/{self.trial.training.epochs}: ELBO {row.elbo:.4f}, distortion {row.distortion:.4f}, "
                 f"rate {row.rate_nats:.4f} nats"
             )
@@ -180,7 +181,8 @@ class Attempt:
 
     def _tell_progress(self, state: TrainingState) -> None:
         elbo = state.history[-1].elbo if state.history else None
-        progress = Progress(state.step / state.sampler.steps_per_epoch, self.trial.training.epochs, elbo)
+        epoch, examples = state.step / state.sampler.steps_per_epoch, state.step * state.sampler.batch_size
+        progress = Progress(epoch, self.trial.training.epochs, elbo, examples)
         self.context.report(progress)
         if self._accounted_at is None or self.context.clock() - self._accounted_at >= ACCOUNT_SECONDS:
             self._accounted_at = self.context.clock()

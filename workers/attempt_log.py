@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from workers.store import Folder
 
 WRITE_SECONDS = 5.0
+OFTEN_SECONDS = 10.0
 
 
 def attempt_log_name(attempt: int) -> str:
@@ -44,6 +45,7 @@ class AttemptLog:
         self._now = now
         self._lines: list[str] = []
         self._written_at: float | None = None
+        self._often_at: float | None = None
         self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> Self:
@@ -82,11 +84,17 @@ class AttemptLog:
             if error is None:
                 raise
 
-    def say(self, line: str) -> None:
-        """Add a line, dated; it is written soon."""
+    def say(self, line: str, *, at_once: bool = False) -> None:
+        """Add a line, dated; it is written soon, or at once."""
         self._add(line)
-        if self._written_at is None or self._clock() - self._written_at >= WRITE_SECONDS:
+        if at_once or self._written_at is None or self._clock() - self._written_at >= WRITE_SECONDS:
             self._write()
+
+    def say_one_of(self, line: str) -> None:
+        """Add a line of a kind that comes often: one in ten seconds is kept, so that long logs stay readable."""
+        if self._often_at is None or self._clock() - self._often_at >= OFTEN_SECONDS:
+            self._often_at = self._clock()
+            self.say(line)
 
     def _add(self, line: str) -> None:
         self._lines.append(f"{datetime.fromtimestamp(self._now(), UTC):%Y-%m-%d %H:%M:%S}Z {line}\n")

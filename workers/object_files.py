@@ -131,12 +131,14 @@ class ObjectFiles:
                 if version is None:
                     return None
                 tag, content = version
+                is_whole = tag == hashlib.md5(content, usedforsecurity=False).hexdigest()
                 # Encryption makes other tags than the MD5; there the same version must come twice.
-                if tag == hashlib.md5(content, usedforsecurity=False).hexdigest() or (tag and version == before):
+                if is_whole or (tag and version == before):
                     return content
                 before = version
         raise StoreError(
-            f"store: {self.place(name)} is replaced all the time ({READ_TRIES} tries to read it whole); try again"
+            f"store: {self.place(name)} could not be read whole in {READ_TRIES} tries, for it was replaced each time; "
+            "try again"
         )
 
     def _read_version(self, key: str) -> tuple[str, bytes] | None:

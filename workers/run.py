@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from workers.data.dataset import Dataset
     from workers.data.split import ResidentData
+    from workers.gang import GangPlace
     from workers.outcome import Progress
     from workers.store import Store, TrialFolder
     from workers.trial import Along, Evaluation, Resources, Trial
@@ -46,7 +47,8 @@ class Context:
 
     `along` is what is measured during training. `inception_weights` is the file of them. `load_data` may cache.
     `should_stop` is asked after every step; when it turns true the trial checkpoints and returns. `report` hears of
-    every step, and should look at few. `clock` measures durations, `now` dates logs.
+    every step. `gang` is this process's place where several train the trial together. `clock` measures durations,
+    `now` dates logs.
     """
 
     store: Store
@@ -60,6 +62,7 @@ class Context:
     report: Callable[[Progress], None] = _ignore
     checkpoint_seconds: float = 30.0
     provenance: Mapping[str, str] = field(default_factory=dict)
+    gang: GangPlace | None = None
     clock: Callable[[], float] = time.perf_counter
     now: Callable[[], float] = time.time
 
@@ -94,9 +97,11 @@ def _run_locked(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
     folder.remove(FAILURE)
     try:
         return _attempt(trial, context, folder)
-    except (StoreError, OSError, DeviceMissing) as error:
-        # Disks, networks and machines are not the trial's fault.
-        return Outcome("interrupted", str(error))
+    # Disks, networks and machines are not the trial's fault.
+    except DeviceMissing as error:
+        return Outcome("interrupted", str(error), "machine")
+    except (StoreError, OSError) as error:
+        return Outcome("interrupted", str(error), "store")
 
 
 def _attempt(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
@@ -109,6 +114,10 @@ def _attempt(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
         return Outcome("stopped")
     except (StoreError, OSError):
         raise
+    except torch.OutOfMemoryError as error:
+        # Who else uses the device decides it too, so once more may do.
+        attempt.accountant.write("interrupted")
+        return Outcome("interrupted", f"its device ran out of memory: {str(error).splitlines()[0]}", "memory")
     except (TrialFailed, DataError) as error:
         return _failed(attempt, folder, context, str(error))
     except Exception as error:  # noqa: BLE001 (the boundary of a worker: the trace is kept in failure.json)

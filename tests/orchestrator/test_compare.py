@@ -188,6 +188,6 @@ def test_a_comparison_of_many_has_a_folder_of_its_own(store):
     """Names that are cut alike are told apart, and the same names are found again."""
     names = [f"sweep-{index}-of-many" for index in range(20)]
     one, other = comparison_folder(store, [*names, "a"]), comparison_folder(store, [*names, "b"])
-    assert one != other
-    assert one == comparison_folder(store, [*names, "a"])
-    assert len(one.name) <= LONGEST_FOLDER + 9
+    assert one.path != other.path
+    assert one.path == comparison_folder(store, [*names, "a"]).path
+    assert len(one.path.name) <= LONGEST_FOLDER + 9

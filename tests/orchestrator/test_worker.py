@@ -10,7 +10,7 @@ from orchestrator.cli.main import cli
 from orchestrator.plan import plan
 from orchestrator.spec_file import spec_from_text
 from orchestrator.sweeps import save_sweep
-from orchestrator.worker import Job, WorkerSettings, run_job
+from orchestrator.worker import Hooks, Job, WorkerSettings, run_job
 from workers.store import Store
 
 
@@ -20,12 +20,10 @@ def test_a_trial_that_a_worker_does_not_know_fails_with_the_reason(tmp_path):
     identity = json.loads(json.dumps(planned.trial.to_json()))
     identity["architecture"]["name"] = "elsewhere"
     job = Job(planned.trial_id, identity, planned.evaluation, planned.resources)
-    settings = WorkerSettings(str(tmp_path), "tiny", "data", str(tmp_path / "stop"), 30.0)
-    reports = []
-    run_job(job, settings, reports.append)
-    (outcome,) = reports
-    assert outcome["state"] == "failed"
-    assert "'elsewhere'" in outcome["message"]
+    settings = WorkerSettings(str(tmp_path), "tiny", "data", 30.0)
+    outcome = run_job(job, settings, Hooks(should_stop=lambda: False, report=lambda _: None))
+    assert outcome.state == "failed"
+    assert "'elsewhere'" in outcome.message
 
 
 def test_a_sweep_that_is_no_longer_known_hides_no_other(tmp_path):

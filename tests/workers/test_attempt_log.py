@@ -25,7 +25,7 @@ def test_a_trial_says_where_it_ran_and_how_far_it_came(make_trial, make_context)
     said = [line.split(" ", 2)[2] for line in log.splitlines()]
     assert said[0].startswith("attempt 1 on ")
     assert said[1] == "trains from step 0 (epoch 0.00)"
-    assert [line.split(":")[0] for line in said[2:5]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert said[2].startswith("epoch 1/3: ELBO -")
     assert said[-1] == "done"
 
 
@@ -72,6 +72,16 @@ def test_lines_are_written_every_few_seconds(tmp_path):
         time[0] = 6.0
         log.say("late")
         assert b"early" in folder.read("log/attempt-0001.txt")
+
+
+def test_of_many_epochs_some_are_kept(tmp_path):
+    folder, time = Folder(tmp_path), [0.0]
+    with AttemptLog(folder, 1, "CPU", clock=lambda: time[0], now=lambda: 0.0) as log:
+        for epoch in range(100):
+            time[0] += 0.25
+            log.say_one_of(f"epoch {epoch}:")
+    lines = folder.read("log/attempt-0001.txt").decode().splitlines()
+    assert [line.split()[3] for line in lines[1:-1]] == ["0:", "40:", "80:"]
 
 
 def test_a_store_that_fails_hides_no_other_error(tmp_path):
