@@ -58,7 +58,10 @@ class RayCluster:
         wait_until(self.answers, 180)
 
     def add_node(self, **variables: str) -> subprocess.Popen:
+        """Start a node, and wait until it is there: two that start at once on one machine take the same sockets."""
+        before = self._alive()
         self.nodes.append(self._start(f"--address=127.0.0.1:{self.port}", **variables))
+        wait_until(lambda: self._alive() - before)
         return self.nodes[-1]
 
     def answers(self) -> bool:
@@ -71,6 +74,9 @@ class RayCluster:
     def state(self, kind: str) -> list[dict]:
         """Return what the head knows of all "actors", "placement_groups" or "nodes", those that are gone too."""
         return self._get(f"/api/v0/{kind}?limit=1000&detail=True")["data"]["result"]["result"]
+
+    def _alive(self) -> set[str]:
+        return {node["node_id"] for node in self.state("nodes") if node["state"] == "ALIVE"}
 
     def _get(self, path: str) -> Any:
         token = Path(self.token["RAY_AUTH_TOKEN_PATH"]).read_text()
