@@ -5,7 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("planning", "orchestration", "schedule_simulation", "throughput", "streaming", "mig", "frechet", "report")
+BENCHMARKS = (
+    "planning",
+    "orchestration",
+    "schedule_simulation",
+    "throughput",
+    "streaming",
+    "mig",
+    "frechet",
+    "report",
+    "gang",
+)
 
 
 def main(names: list[str]) -> int:

@@ -1,8 +1,9 @@
 """What trials cost, and how many times cheaper one run is than a sweep.
 
-A device-second is one second of one device: seconds × the device count of the cost row. Device-seconds of
-different device kinds are different things: they are shown apart, and added or divided only once they are converted by
-the speeds that a calibration measured on each kind, in what is marked so.
+A device-second is one second of one device: seconds × the device count of the cost row, or of a shared device × the
+share of it that was measured. Device-seconds of different device kinds are different things: they are shown apart, and
+added or divided only once they are converted by the speeds that a calibration measured on each kind, in what is marked
+so.
 """
 
 from __future__ import annotations
@@ -218,9 +219,9 @@ def _share_taken_over(run: Run) -> float:
 
 
 def _part(cost: Cost, share: float, *, useful: bool) -> Spent:
-    seconds = share * cost.seconds
+    seconds, device_seconds = share * cost.seconds, share * cost.device_seconds
     flops, joules = (None if whole is None else share * whole for whole in (cost.flops, cost.joules))
-    return Spent(cost.phase, cost.device_kind, useful, seconds, seconds * cost.device_count, flops, joules)
+    return Spent(cost.phase, cost.device_kind, useful, seconds, device_seconds, flops, joules)
 
 
 def _add(one: Spent, other: Spent) -> Spent:

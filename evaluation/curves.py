@@ -215,7 +215,59 @@ def _pchip(line: Sequence[RatePoint]) -> Any:
 
 
 def _mean_between(line: Sequence[RatePoint], low: float, high: float) -> float:
-    return float(_pchip(line).integrate(low, high)) / (high - low)
+    """Return the mean over [low, high] of the line's PCHIP interpolant.
+
+    What `_pchip(line).integrate` gives, without making a scipy object, which takes half a millisecond: a report
+    averages ten thousand curves.
+    """
+    slopes = _pchip_slopes(line)
+    pieces = zip(itertools.pairwise(line), itertools.pairwise(slopes), strict=True)
+    return math.fsum(_hermite_integral(*ends, *sides, low, high) for ends, sides in pieces) / (high - low)
+
+
+def _pchip_slopes(line: Sequence[RatePoint]) -> list[float]:
+    """Return the slope at each point: Fritsch and Butland 1984, and their one-sided formula at the ends."""
+    pieces = list(itertools.pairwise(line))
+    widths = [right[0] - left[0] for left, right in pieces]
+    chords = [(right[1] - left[1]) / (right[0] - left[0]) for left, right in pieces]
+    if len(chords) == 1:
+        return [chords[0]] * 2
+    inner = [
+        _inner_slope(*sides, *chord)
+        for sides, chord in zip(itertools.pairwise(widths), itertools.pairwise(chords), strict=True)
+    ]
+    first = _end_slope(widths[0], widths[1], chords[0], chords[1])
+    last = _end_slope(widths[-1], widths[-2], chords[-1], chords[-2])
+    return [first, *inner, last]
+
+
+def _inner_slope(width: float, next_width: float, chord: float, next_chord: float) -> float:
+    if chord * next_chord <= 0:
+        return 0.0
+    before, after = 2 * next_width + width, next_width + 2 * width
+    return (before + after) / (before / chord + after / next_chord)
+
+
+def _end_slope(width: float, next_width: float, chord: float, next_chord: float) -> float:
+    slope = ((2 * width + next_width) * chord - width * next_chord) / (width + next_width)
+    if slope * chord <= 0:
+        return 0.0
+    return 3 * chord if chord * next_chord <= 0 and abs(slope) > 3 * abs(chord) else slope
+
+
+def _hermite_integral(
+    left: RatePoint, right: RatePoint, left_slope: float, right_slope: float, low: float, high: float
+) -> float:
+    """Return the integral of the cubic from `left` to `right` with these slopes, over the part of it in [low, high]."""
+    width = right[0] - left[0]
+
+    def up_to(abscissa: float) -> float:
+        s = min(max((abscissa - left[0]) / width, 0.0), 1.0)
+        values = left[1] * (s - s**3 + s**4 / 2) + right[1] * (s**3 - s**4 / 2)
+        slopes = left_slope * (s**2 / 2 - 2 * s**3 / 3 + s**4 / 4) + right_slope * (s**4 / 4 - s**3 / 3)
+        return width * (values + width * slopes)
+
+    return up_to(high) - up_to(low)
 
 
 def _mean_difference(lines: Sequence[Sequence[RatePoint]], interval: tuple[float, float]) -> float:

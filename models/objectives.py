@@ -82,4 +82,6 @@ def _log_normal(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * (standardised.square() + (log_variance + LOG_TWO_PI))
 
 
+BATCH_WIDE = frozenset({"beta-tcvae"})
+"""Those whose loss of one example hangs on the others of its batch."""
 OBJECTIVES: dict[str, Callable[[Evidence, Tensor, int], Tensor]] = {"beta-elbo": beta_elbo, "beta-tcvae": beta_tcvae}

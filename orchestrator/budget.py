@@ -29,7 +29,7 @@ FEW, LOOKING_SHARE = 32, 0.1
 
 def device_seconds(rows: Iterable[Cost], *, on_gpu: bool) -> float:
     """Return the device-seconds of cost rows, of GPUs or else of CPU cores."""
-    return math.fsum(row.seconds * row.device_count for row in rows if is_gpu(row.device_kind) == on_gpu)
+    return math.fsum(row.device_seconds for row in rows if is_gpu(row.device_kind) == on_gpu)
 
 
 def hours(seconds: float, *, on_gpu: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_AUTH_MODE": "token"}
 
 import ray
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+from ray.dashboard.modules.job.common import JOB_ID_METADATA_KEY
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from orchestrator.admission import Bundle, Demand, Desk, Grant, Node
@@ -69,6 +72,15 @@ def connected_ray(address: str = "auto") -> Iterator[None]:
 
 def _init(**options: Any) -> None:
     ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
+
+
+def job_id() -> str | None:
+    """Return the id of the cluster's job that this process is the driver of, or None where it is none."""
+    # Ray's supervisor of jobs leaves it there for `ray.init`.
+    found: str | None = (
+        json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}")).get("metadata", {}).get(JOB_ID_METADATA_KEY)
+    )
+    return found
 
 
 def is_connected() -> bool:

@@ -58,7 +58,7 @@ def observe(trial: Trial, costs: Iterable[Cost]) -> Observation | None:
         architecture=trial.architecture.name,
         on_gpu=any(is_gpu(row.device_kind) for row in rows),
         work_flops=work,
-        device_seconds=sum(row.seconds * row.device_count for row in rows),
+        device_seconds=sum(row.device_seconds for row in rows),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from evaluation.records import HistoryRow, Point, RecordError, from_parquet
 from evaluation.report.contents import Pictures, RateChoice, Scaled, Stage, SweepRecord, Texts, Traversals, TrialRecord
+from evaluation.report.wording import counted
 from orchestrator.flat import flatten
 from orchestrator.ledger import CANCELLED, DONE, FAILED, PENDING, RUNNING, TRAINED, TrialStatus
 from orchestrator.plan import SELECTION, SWEEP
@@ -82,12 +83,18 @@ def gather(
 
 
 def _shared(costs: Sequence[Cost]) -> list[str]:
-    trials = len({cost.trial_id for cost in costs if cost.shared})
+    trials = {cost.trial_id for cost in costs if cost.shared}
     if not trials:
         return []
+    held = {cost.trial_id for cost in costs if cost.shared and cost.measured_share is None}
+    ways = (
+        ("the measured share of the GPU’s work", len(trials - held)),
+        ("the share held (resources.gpus), not measured in whole or in part,", len(held)),
+    )
+    attributed = " and by ".join(f"{way} for {counted(count, 'trial')}" for way, count in ways if count)
     return [
-        f"{trials} trial{'s' if trials > 1 else ''} held a part of a GPU: times on shared devices are attributed by "
-        "the share held (resources.gpus), not measured, and their energy is unknown."
+        f"{counted(len(trials), 'trial')} held a part of a GPU: times on shared devices are attributed by "
+        f"{attributed}. Their energy is unknown."
     ]
 
 
@@ -162,6 +169,11 @@ def _history(folder: TrialFolder) -> tuple[HistoryRow, ...]:
     return tuple(from_parquet(HistoryRow, folder.read(name) or b"", folder.place(name)))
 
 
+def _devices(costs: Sequence[Cost]) -> float:
+    """Return how many devices the time of these costs is of, in the mean: of shared ones less than one."""
+    return sum(cost.device_seconds for cost in costs) / sum(cost.seconds for cost in costs) if costs else 1.0
+
+
 def _along(
     folder: TrialFolder,
     manifest: Manifest | None,
@@ -171,7 +183,7 @@ def _along(
 ) -> tuple[Stage, ...]:
     """Return what was measured during training, by rising epochs."""
     names = sorted(name for name in (manifest.files if manifest else ()) if name.startswith(f"{ALONG}/"))
-    devices = next((cost.device_count for cost in costs if cost.phase == "train"), 1.0)
+    devices = _devices([cost for cost in costs if cost.phase == "train" and cost.seconds])
     stages = []
     for name in names:
         epochs = int(name.removeprefix(f"{ALONG}/").removesuffix(".parquet"))

@@ -99,7 +99,7 @@ def send_sweep(
 def _announce(spec: SweepSpec, store: Store) -> None:
     """Have the sweep known in its store before its job has started, where the store is reached from here."""
     try:
-        if store.root.is_dir() and store.sweep(spec.name).read(SPEC) is None:
+        if (not store.is_local or store.root.is_dir()) and store.sweep(spec.name).read(SPEC) is None:
             save_sweep(store, resolve(spec, store), time.time())
     except StoreError:
         return  # its driver does the same, from where it is

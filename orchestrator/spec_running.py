@@ -70,7 +70,8 @@ class RetriesSection(Section):
     """How often a trial is tried again, by what ended its last attempt; a failure of its own is not tried again."""
 
     interruptions: Annotated[
-        Times, Field(description="After its machine or worker was lost, or it had to give way; all in all.")
+        Times,
+        Field(description="After its machine or worker was lost; giving way to another sweep does not count."),
     ] = 50
     without_progress: Annotated[
         Times, Field(description="After such a loss, in a row, without having come any further.")

@@ -163,7 +163,14 @@ class _Driver:
             device_seconds=used,
             **({"may_launch": budget.may_launch} if budget else {}),
         )
-        pulse = Pulse(self.store.sweep(sweep.name), trials, cluster.nodes, used=used, seconds_left=view.seconds_left)
+        pulse = Pulse(
+            self.store.sweep(sweep.name),
+            trials,
+            cluster.nodes,
+            used=used,
+            seconds_left=view.seconds_left,
+            job=cluster.job_id(),
+        )
         with (
             pulse.beating(),
             every(REQUESTS_SECONDS, self.requests.look),

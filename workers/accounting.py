@@ -1,4 +1,4 @@
-"""What every attempt at a trial costs, by phase: seconds, images, FLOPs, joules, peak memory.
+"""What every attempt at a trial costs, by phase: seconds, share of the device, images, FLOPs, joules, peak memory.
 
 Rows are written while the attempt lasts, so that an attempt that is killed has its cost recorded too, up to
 the last write.
@@ -21,14 +21,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from evaluation.records import Cost
 from models.vae import TextVAE
 from workers.costs import read_costs, write_costs
+from workers.device_share import ShareMeter, Usage, share_meter
 from workers.devices import device_kind, peak_memory_bytes, reset_peak_memory, synchronise
 from workers.energy import energy_counter
+from workers.gang import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from models.architecture import Shape
     from models.vae import VAE
+    from workers.gang import Alone
     from workers.store import TrialFolder
 
 
@@ -36,6 +39,8 @@ class Accountant:
     """The clock and the ledger of one attempt. Phases may nest: the inner one's time is not the outer one's.
 
     `joules` reads the energy used so far, NaN where it is unknown; by default that of the GPUs that the attempt holds.
+    `share` measures what part of a shared GPU's work is the attempt's, while it is `sampling`. A gang's rank 0 accounts
+    for all ranks: `device_count` is of all of them, energy their sum, peak memory the largest.
     """
 
     def __init__(
@@ -47,22 +52,28 @@ class Accountant:
         clock: Callable[[], float],
         now: Callable[[], float],
         joules: Callable[[], float] | None = None,
+        share: ShareMeter | None = None,
+        gang: Alone = ALONE,
     ) -> None:
         self._folder = folder
         self._device = device
         self._device_kind = device_kind(device)
         self._device_count = device_count
         self._clock = clock
-        self._read_joules = joules or energy_counter(device, device_count)
+        self._gang = gang
+        self._read_joules = gang.joules(joules or energy_counter(device, device_count / gang.size))
+        self._share = share or share_meter(device, device_count)
         self._host = socket.gethostname()
         self._seconds: dict[str, float] = defaultdict(float)
         self._joules: dict[str, float] = defaultdict(float)
+        self._usage: dict[str, Usage] = defaultdict(Usage)
         self._images: dict[str, int] = defaultdict(int)
         self._flops: dict[str, float] = {}
         self._phases: list[str] = []
         self._started_at = now()
         self._marked_at = clock()
         self._marked_joules = self._read_joules()
+        self._marked_usage = self._read_usage()
         self._earlier = read_costs(folder)
         self._earlier = [replace(row, outcome="killed") if row.outcome == "running" else row for row in self._earlier]
         self.attempt = 1 + max((row.attempt for row in self._earlier), default=0)
@@ -72,6 +83,10 @@ class Accountant:
     def first_started_at(self) -> float:
         """When the first attempt began, in seconds since 1970."""
         return min((row.started_at for row in self._earlier), default=self._started_at)
+
+    def sampling(self) -> contextlib.AbstractContextManager[None]:
+        """Sample the use of a shared device while the block lasts."""
+        return self._share.running() if self._share else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -115,20 +130,34 @@ class Accountant:
             images=self._images.get(phase, 0),
             flops=self._flops.get(phase),
             joules=self._known_joules(phase),
-            peak_memory_bytes=peak_memory_bytes(self._device),
+            peak_memory_bytes=self._gang.peak_memory_bytes(peak_memory_bytes(self._device)),
             started_at=self._started_at,
             host=self._host,
+            measured_share=self._measured_share(phase),
         )
 
     def _mark(self) -> None:
         if self._phases:
             synchronise(self._device)
-        now, joules = self._clock(), self._read_joules()
+        now, joules, usage = self._clock(), self._read_joules(), self._read_usage()
         if self._phases:
             self._seconds[self._phases[-1]] += now - self._marked_at
             # A sum with a NaN stays one: what is known in part is not known.
             self._joules[self._phases[-1]] += _growth(self._marked_joules, joules)
-        self._marked_at, self._marked_joules = now, joules
+            self._usage[self._phases[-1]] += usage - self._marked_usage
+        self._marked_at, self._marked_joules, self._marked_usage = now, joules, usage
+
+    def _read_usage(self) -> Usage:
+        return self._share.usage if self._share else Usage()
+
+    def _measured_share(self, phase: str) -> float | None:
+        whole = sum(self._usage.values(), Usage())
+        if not whole.own:
+            # Not once seen: more likely that it goes by another number there than that it did nothing.
+            return None
+        usage = self._usage.get(phase, Usage())
+        # A phase too short for a sample is taken to be like the rest of the attempt.
+        return usage.own / usage.everybody if usage.everybody else whole.own / whole.everybody
 
     def _known_joules(self, phase: str) -> float | None:
         joules = self._joules.get(phase, math.nan)

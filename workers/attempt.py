@@ -1,4 +1,7 @@
-"""One attempt at a trial: training from where it stopped, evaluation, and the commit that makes it done."""
+"""One attempt at a trial: training from where it stopped, evaluation, and the commit that makes it done.
+
+In a gang this is what rank 0 does. Where it is alone with something that takes long, the others wait in `gang.meet`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ import torch
 from evaluation.records import HistoryRow, Point, to_parquet
 from workers.accounting import Accountant, forward_flops_per_image, training_flops_per_image
 from workers.attempt_log import AttemptLog
-from workers.checkpoint import FINAL, TrainingCheckpoints
+from workers.checkpoint import FINAL, Checkpoint, TrainingCheckpoints
 from workers.devices import choose_device, device_kind
+from workers.gang import ALONE
 from workers.logged_metrics import epoch_metrics, point_metrics
 from workers.measuring import Interrupted, measure
 from workers.metric_log import MetricLog, log_in
@@ -28,9 +32,10 @@ from workers.trial_files import ALONG, HISTORY, PROGRESS, TRIAL
 if TYPE_CHECKING:
     from models.vae import VAE
     from workers.data.split import ResidentData
+    from workers.gang import Alone
     from workers.run import Context
     from workers.store import StoredFile, TrialFolder
-    from workers.trial import Evaluation, Trial
+    from workers.trial import Along, Evaluation, Resources, Trial
 
 ACCOUNT_SECONDS = 5.0
 """How often an attempt's costs and progress are written while it trains; a kill loses no more of its account."""
@@ -38,18 +43,43 @@ CHECKPOINT_SHARE = 50
 """Checkpoints are at least so many times their own duration apart: they cost 2 % of training at most."""
 
 
+def devices_of_a_rank(trial: Trial, resources: Resources, device: torch.device) -> float:
+    """Return how many devices a rank counts as: on a CPU the device is a core, and it uses one for each thread."""
+    return resources.gpus if device.type == "cuda" else float(trial.training.threads)
+
+
+def gang_state(
+    trial: Trial, data: ResidentData, device: torch.device, gang: Alone, earlier: Checkpoint | None
+) -> TrainingState:
+    """Return the training of a rank that goes on from rank 0's checkpoint, where that has one. All ranks call it."""
+    gang.connect(device)
+    state = TrainingState(trial, data.train, device, gang)
+    if gang.size > 1:
+        # Every rank has the bytes that rank 0 has read, whatever else the others might find in the store.
+        content = gang.broadcast_bytes(earlier.to_bytes() if earlier is not None else b"")
+        earlier = Checkpoint.from_bytes(content) if content else None
+    if earlier is not None:
+        state.restore(earlier)
+    return state
+
+
+def measured_along(state: TrainingState, along: Along) -> bool:
+    """Return whether so many epochs are just done that rate and distortion are measured."""
+    return not state.step_in_epoch and len(state.history) in along.epochs(state.trial.training.epochs)
+
+
 class Attempt:
     """One try at what is left of a trial: both its training and its evaluation, or the evaluation alone."""
 
-    def __init__(self, trial: Trial, context: Context, folder: TrialFolder) -> None:
+    def __init__(self, trial: Trial, context: Context, folder: TrialFolder, gang: Alone = ALONE) -> None:
         self.trial = trial
+        self.gang = gang
         self.context = context
         self.folder = folder
         torch.set_num_threads(trial.training.threads)
         self.device = choose_device(context.resources.gpus)
-        # On a CPU the device is a core, and a trial uses as many as it has threads.
-        count = context.resources.gpus if self.device.type == "cuda" else float(trial.training.threads)
-        self.accountant = Accountant(folder, self.device, count, clock=context.clock, now=context.now)
+        count = devices_of_a_rank(trial, context.resources, self.device) * gang.size
+        self.accountant = Accountant(folder, self.device, count, clock=context.clock, now=context.now, gang=gang)
         kind = device_kind(self.device)
         self.log = AttemptLog(folder, self.accountant.attempt, kind, clock=context.clock, now=context.now)
         self.checkpoints = TrainingCheckpoints(folder)
@@ -62,9 +92,11 @@ class Attempt:
         """Do what is left, and commit it. Raises what went wrong."""
         self.folder.write_json(TRIAL, self.trial.to_json())
         self.accountant.write("running")
+        manifest = self.folder.manifest()
+        if manifest is None:
+            self.gang.meet()  # There is something to train: all ranks load the data.
         with self.accountant.phase("data"):
             data = self.context.load_data(self.trial.dataset).to(self.device)
-        manifest = self.folder.manifest()
         if manifest is None:
             self._train_and_commit(data)
         else:
@@ -110,12 +142,14 @@ class Attempt:
         self.folder.write(self.folder.MANIFEST, replace(manifest, evaluations=evaluations).to_bytes())
 
     def _train(self, data: ResidentData) -> TrainingState:
-        with self.accountant.phase("compile"):
-            state = TrainingState(self.trial, data.train, self.device)
-            flops = training_flops_per_image(state.model, self.trial.dataset.shape)
         with self.accountant.phase("checkpoint"):
             earlier = self.checkpoints.latest()
-            seconds_before = state.restore(earlier) if earlier is not None else 0.0
+        with self.accountant.phase("data"):
+            self.gang.meet()
+        with self.accountant.phase("compile"):
+            state = gang_state(self.trial, data, self.device, self.gang, earlier)
+            flops = training_flops_per_image(state.model, self.trial.dataset.shape)
+        seconds_before = 0.0 if earlier is None else float(earlier.progress["train_seconds"])
         epoch = state.step / state.sampler.steps_per_epoch
         self.log.say(f"trains from step {state.step} (epoch {epoch:.2f})", at_once=True)
 
@@ -125,9 +159,11 @@ class Attempt:
         def after_step() -> bool:
             self.accountant.count("train", state.sampler.batch_size, flops * state.work)
             self._tell_progress(state)
-            if self._checkpoint_is_due():
+            due, stop = self.gang.any(self._checkpoint_is_due(), self.context.should_stop())
+            if due:
                 self._checkpoint(state, train_seconds())
-            return self.context.should_stop()
+                self.gang.meet()
+            return stop
 
         def after_epoch() -> None:
             row = state.finish_epoch(train_seconds())
@@ -150,12 +186,17 @@ class Attempt:
 
     def _measure_along(self, state: TrainingState, data: ResidentData, train_seconds: float) -> None:
         """Measure rate and distortion where so many epochs are just done that it is due and not there yet."""
-        along, epoch = self.context.along, len(state.history)
-        name = f"{ALONG}/{epoch}.parquet"
-        if along is None or state.step_in_epoch or epoch not in along.epochs(self.trial.training.epochs):
+        along = self.context.along
+        if along is None or not measured_along(state, along):
             return
-        if self.folder.exists(name):
-            return
+        name = f"{ALONG}/{len(state.history)}.parquet"
+        if not self.folder.exists(name):
+            self._write_along(name, state, data, along, train_seconds)
+        self.gang.meet()
+
+    def _write_along(
+        self, name: str, state: TrainingState, data: ResidentData, along: Along, train_seconds: float
+    ) -> None:
         evaluation = replace(along.evaluation, metrics=(), pictures=0)
         try:
             with self.accountant.phase("along"):
@@ -222,7 +263,7 @@ class Attempt:
             evaluation,
             sweep=self.context.sweep,
             device=self.device,
-            should_stop=self.context.should_stop,
+            should_stop=self._should_stop,
             quality=self._quality(data, evaluation),
             aside=lambda: self.accountant.phase("metrics"),
         )
@@ -234,8 +275,11 @@ class Attempt:
         return QualityColumns(self.trial, data, evaluation, cache, weights, self.device, self._check_stop)
 
     def _check_stop(self) -> None:
-        if self.context.should_stop():
+        if self._should_stop():
             raise Interrupted
+
+    def _should_stop(self) -> bool:
+        return self.context.should_stop() or self.gang.stop_asked()
 
     def _timestamp_ms(self) -> int:
         return int(self.context.now() * 1000)

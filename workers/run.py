@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from workers.attempt import Attempt
-from workers.data.dataset import DataError
 from workers.devices import DeviceMissing
+from workers.endings import ending_of
+from workers.follower import follow
+from workers.gang import ALONE, Gang, GangEnded, GangLost
 from workers.measuring import Interrupted
 from workers.outcome import Outcome
 from workers.store import StoreError
-from workers.training import TrialFailed
 from workers.trial_files import FAILURE
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from workers.data.dataset import Dataset
     from workers.data.split import ResidentData
-    from workers.gang import GangPlace
+    from workers.gang import Alone, GangPlace
     from workers.outcome import Progress
     from workers.store import Store, TrialFolder
     from workers.trial import Along, Evaluation, Resources, Trial
@@ -47,8 +48,8 @@ class Context:
 
     `along` is what is measured during training. `inception_weights` is the file of them. `load_data` may cache.
     `should_stop` is asked after every step; when it turns true the trial checkpoints and returns. `report` hears of
-    every step. `gang` is this process's place where several train the trial together. `clock` measures durations,
-    `now` dates logs.
+    every step. `gang` is the place of this process among several that train the trial together; they are given the
+    same trial, evaluation and `along`. `clock` measures durations, `now` dates logs.
     """
 
     store: Store
@@ -57,12 +58,12 @@ class Context:
     resources: Resources
     load_data: Callable[[Dataset], ResidentData]
     along: Along | None = None
+    gang: GangPlace | None = None
     inception_weights: Path | None = None
     should_stop: Callable[[], bool] = _never
     report: Callable[[Progress], None] = _ignore
     checkpoint_seconds: float = 30.0
     provenance: Mapping[str, str] = field(default_factory=dict)
-    gang: GangPlace | None = None
     clock: Callable[[], float] = time.perf_counter
     now: Callable[[], float] = time.time
 
@@ -77,59 +78,84 @@ def run_trial(trial: Trial, context: Context) -> Outcome:
     """Do whatever is not yet done of a trial and its evaluation, and say how it ended.
 
     Another process that runs the same trial is waited for. Never raises for what the trial does; what it raised
-    stands in `failure.json` with its trace.
+    stands in `failure.json` with its trace. All ranks of a gang end with the same outcome; where one is lost, the
+    others are interrupted, with the cause "gang".
     """
     _prepare_process()
+    if context.gang is None:
+        return _lead(trial, context, ALONE)
+    try:
+        with Gang(context.gang, trial.trial_id, context.should_stop) as gang:
+            if gang.rank > 0:
+                return follow(trial, context, gang)
+            outcome = _lead(trial, context, gang)
+            gang.end(outcome)
+            return outcome
+    except GangLost as lost:
+        return Outcome("interrupted", str(lost), "gang")
+
+
+def _lead(trial: Trial, context: Context, gang: Alone) -> Outcome:
     folder = context.store.trial(trial.trial_id)
-    while not context.should_stop():
+    while not (context.should_stop() or gang.stop_asked()):
         with folder.try_lock() as held:
             if held:
-                return _run_locked(trial, context, folder)
+                return _run_locked(trial, context, folder, gang)
+        try:
+            gang.look()
+        except GangEnded as ended:
+            return ended.outcome
         time.sleep(LOCK_POLL_SECONDS)
     return Outcome("stopped")
 
 
-def _run_locked(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
+def _run_locked(trial: Trial, context: Context, folder: TrialFolder, gang: Alone) -> Outcome:
     manifest = folder.manifest()
     if manifest is not None and context.evaluation.eval_id in manifest.evaluations:
         return Outcome("done")
     folder.remove_unfinished_files()
     folder.remove(FAILURE)
     try:
-        return _attempt(trial, context, folder)
-    # Disks, networks and machines are not the trial's fault.
-    except DeviceMissing as error:
-        return Outcome("interrupted", str(error), "machine")
-    except (StoreError, OSError) as error:
-        return Outcome("interrupted", str(error), "store")
+        return _attempt(trial, context, folder, gang)
+    except (StoreError, OSError, DeviceMissing) as error:
+        return ending_of(error)
 
 
-def _attempt(trial: Trial, context: Context, folder: TrialFolder) -> Outcome:
-    attempt = Attempt(trial, context, folder)
+def _attempt(trial: Trial, context: Context, folder: TrialFolder, gang: Alone) -> Outcome:
+    attempt = Attempt(trial, context, folder, gang)
+    trace = ""
     try:
-        with attempt.log:
-            attempt.run()
+        with attempt.log, attempt.accountant.sampling():
+            _run_with_the_others(attempt)
     except Interrupted:
-        attempt.accountant.write("interrupted")
-        return Outcome("stopped")
-    except (StoreError, OSError):
-        raise
-    except torch.OutOfMemoryError as error:
-        # Who else uses the device decides it too, so once more may do.
-        attempt.accountant.write("interrupted")
-        return Outcome("interrupted", f"its device ran out of memory: {str(error).splitlines()[0]}", "memory")
-    except (TrialFailed, DataError) as error:
-        return _failed(attempt, folder, context, str(error))
+        outcome = Outcome("stopped")
+    except GangEnded as ended:
+        outcome, trace = ended.outcome, ended.trace
     except Exception as error:  # noqa: BLE001 (the boundary of a worker: the trace is kept in failure.json)
-        return _failed(attempt, folder, context, f"{type(error).__name__}: {error}")
-    return Outcome("done")
+        outcome, trace = ending_of(error), traceback.format_exc()
+    else:
+        return Outcome("done")
+    if outcome.state == "failed":
+        return _failed(attempt, folder, context, outcome.message, trace)
+    if outcome.cause != "store":  # where nothing can be written
+        attempt.accountant.write("interrupted")
+    return outcome
 
 
-def _failed(attempt: Attempt, folder: TrialFolder, context: Context, message: str) -> Outcome:
+def _run_with_the_others(attempt: Attempt) -> None:
+    try:
+        attempt.run()
+    except GangLost:
+        # One that failed has said why before it left.
+        attempt.gang.look()
+        raise
+
+
+def _failed(attempt: Attempt, folder: TrialFolder, context: Context, message: str, trace: str) -> Outcome:
     record = {
         "attempt": attempt.accountant.attempt,
         "message": message,
-        "traceback": traceback.format_exc(),
+        "traceback": trace,
         "failed_at": context.now(),
     }
     folder.write_json(FAILURE, record)

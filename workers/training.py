@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,18 +12,23 @@ import torch
 from evaluation.records import HistoryRow
 from models.annealing import annealing_weight
 from models.architecture import Gating
-from models.objectives import OBJECTIVES
+from models.objectives import BATCH_WIDE, OBJECTIVES
 from workers.checkpoint import Checkpoint
 from workers.conditioning import condition_on, training_betas
 from workers.data.sampler import EpochSampler
+from workers.gang import ALONE, collective_errors
 from workers.seeding import derive_seed, generator, seeded_initialisation
+from workers.sharing import data_parallel, shared_network, whole_evidence
 from workers.trial import BetaVAE, MultiRateVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from models.vae import VAE
+    from torch import nn
+
+    from models.vae import VAE, Evidence
     from workers.data.split import Split
+    from workers.gang import Alone
     from workers.trial import Training, Trial
 
 WARMUP_START = 1e-10
@@ -30,6 +36,8 @@ COSINE_END = 1e-6
 """Learning rates at the two ends of the published schedule (Bae et al., 2023, appendix C)."""
 IMAGE_AXES = 4
 """Examples, channels, height and width: what has a memory layout to choose."""
+SAME_LOSS = 1e-2
+"""Relative difference of a loss that bfloat16 may explain, but no other batch."""
 CUDA_CHECK_STEPS = 50
 """On a GPU, reading a loss waits for the device: so many steps are checked for infinities at once."""
 
@@ -65,10 +73,14 @@ def build_model(trial: Trial) -> VAE:
 
 
 class TrainingState:
-    """Model, optimiser and progress of a trial: `advance` is one step, `checkpoint` and `restore` stop and go on."""
+    """Model, optimiser and progress of a trial: `advance` is one step, `checkpoint` and `restore` stop and go on.
 
-    def __init__(self, trial: Trial, data: Split, device: torch.device) -> None:
+    In a gang every rank has one, makes it at the same time, and has all of it alike after every step.
+    """
+
+    def __init__(self, trial: Trial, data: Split, device: torch.device, gang: Alone = ALONE) -> None:
         self.trial = trial
+        self.gang = gang
         self.device = device
         self.data = data
         self.layout = torch.channels_last if trial.training.channels_last else torch.contiguous_format
@@ -83,6 +95,8 @@ class TrainingState:
         self.work = 0.0
         """Of the last step, in examples: a batch of short sentences is less than its number."""
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._share = gang.slice_of(self.sampler.batch_size)
+        self._network: nn.Module = self.model if gang.size == 1 else self._gang_network()
 
     @property
     def epoch(self) -> int:
@@ -105,27 +119,25 @@ class TrainingState:
         random = generator(self.device, seed, "step", self.step)
         x = self.data.batch(indices, random)
         self.work = len(x) * self.data.share_of_longest(x)
-        if x.dim() == IMAGE_AXES:
-            x = x.to(memory_format=self.layout)
         if self.model.draws_on_its_own:
             torch.manual_seed(derive_seed(seed, "dropout", self.step))
         betas = training_betas(self.trial.method, len(x), random)
-        noise = [
-            torch.randn(len(x), *shape, generator=random, device=self.device) for shape in self.model.latent_shapes
-        ]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            evidence = self.model(x, condition_on(self.trial.method, betas), noise)
-        weights = betas * beta_weight(self.trial, self.epoch)
-        loss = OBJECTIVES[self.trial.objective.name](evidence, weights, len(self.data))
+        noise = self._noise(len(x), random)
+        # All of these are of the whole batch, on every rank, so that they hang on no number of ranks.
+        evidence, loss = self._losses(self._network, x, betas, noise, self._share)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(training, self.epoch)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.mean().backward()
+        sums = torch.stack([loss.sum(), evidence.distortion.sum(), evidence.rates.sum()]).detach().double()
+        sums_of_all = self.gang.total(sums)
+        with collective_errors():
+            # The ranks' gradients are averaged, and their slices of the batch may differ in length.
+            (loss.mean() if self.gang.size == 1 else loss.sum() * (self.gang.size / len(x))).backward()
         if training.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         self.optimiser.step()
-        self._sums += torch.stack([loss.sum(), evidence.distortion.sum(), evidence.rates.sum()]).detach().double()
-        self.losses.add(self.step, betas, loss.detach())
+        self._sums += sums_of_all()
+        self.losses.add(self.step, betas[self._share], loss.detach())
         self.step += 1
 
     def finish_epoch(self, train_seconds: float) -> HistoryRow:
@@ -183,6 +195,57 @@ class TrainingState:
         """Return the weights alone."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         return Checkpoint(tensors=tensors, progress={"step": self.step, "trial_id": self.trial.trial_id})
+
+    def _losses(
+        self, network: nn.Module, x: torch.Tensor, betas: torch.Tensor, noise: Sequence[torch.Tensor], share: slice
+    ) -> tuple[Evidence, torch.Tensor]:
+        """Return the evidence and the losses of a share of a batch."""
+        mine = x[share]
+        if x.dim() == IMAGE_AXES:
+            mine = mine.to(memory_format=self.layout)
+        condition = condition_on(self.trial.method, betas[share])
+        with (
+            collective_errors(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.trial.training.precision == "bfloat16"),
+        ):
+            evidence = network(mine, condition, [each[share] for each in noise])
+        weights = betas * beta_weight(self.trial, self.epoch)
+        objective = OBJECTIVES[self.trial.objective.name]
+        if len(mine) < len(x) and self.trial.objective.name in BATCH_WIDE:
+            return evidence, objective(whole_evidence(evidence, self.gang, len(x)), weights, len(self.data))[share]
+        return evidence, objective(evidence, weights[share], len(self.data))
+
+    def _noise(self, examples: int, random: torch.Generator) -> list[torch.Tensor]:
+        return [
+            torch.randn(examples, *shape, generator=random, device=self.device) for shape in self.model.latent_shapes
+        ]
+
+    def _gang_network(self) -> nn.Module:
+        """Return the network of a rank. Raises TrialFailed where the ranks cannot share the trial's batches."""
+        examples, size = self.sampler.batch_size, self.gang.size
+        if examples < size:
+            raise TrialFailed(f"{size} ranks cannot share a batch of {examples}; set resources.ranks to it or fewer")
+        self._check_that_ranks_agree_with_one_process(min(examples, 2 * size))
+        with collective_errors():
+            return data_parallel(shared_network(self.model, self.gang, examples))
+
+    @torch.no_grad()
+    def _check_that_ranks_agree_with_one_process(self, examples: int) -> None:
+        """Compare the losses of a few examples: a plug-in's network may mix the examples of a batch in its own way."""
+        random = generator(self.device, self.trial.seed, "gang")
+        x = self.data.batch(torch.arange(examples), random)
+        betas = training_betas(self.trial.method, examples, random)
+        noise = self._noise(examples, random)
+        model, share = copy.deepcopy(self.model), self.gang.slice_of(examples)
+        losses = []
+        for network, part in ((model, slice(None)), (shared_network(model, self.gang, examples), share)):
+            torch.manual_seed(self.trial.seed)
+            losses.append(self._losses(network, x, betas, noise, part)[1])
+        if not torch.allclose(losses[0][share], losses[1], rtol=SAME_LOSS, equal_nan=True):
+            raise TrialFailed(
+                f"architecture {self.trial.architecture.name!r} gives other losses to a batch that several ranks share "
+                "than to one process; set resources.ranks to 1"
+            )
 
     def _restore_moments(self, tensors: dict[str, torch.Tensor]) -> None:
         parameters = list(self.model.parameters())

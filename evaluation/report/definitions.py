@@ -35,8 +35,10 @@ FLOPS = (
 
 
 DEVICE_TIME = (
-    "Seconds × devices, all phases. Times of different device kinds are never added; a ratio of such is given only "
-    "where both kinds were calibrated, and says how times were converted."
+    "Seconds × devices, all phases. Where a part of a GPU is held, seconds × the share of the GPU’s work that was the "
+    "trial’s, sampled about once a second; or × the share held, where nothing tells (the notes say which). Times of "
+    "different device kinds are never added; a ratio of such is given only where both kinds were calibrated, and says "
+    "how times were converted."
 )
 FRONTIER = (
     "The best quality that each amount of training buys, seed by seed. Quality is the hypervolume. Of a sweep it is "

@@ -46,6 +46,7 @@ def render_html(sweep: SweepRecord, summary: ReportSummary, downloads: Mapping[s
         states={state: sum(trial.state == state for trial in sweep.trials) for state in ("done", "failed")},
         measured=measured_on(points),
         points=len(points),
+        trials=len(sweep.trials) + len(sweep.tried),
         no_frontier=_no_frontier(summary),
         definitions=definitions(summary, points),
         tables=_tables(sweep, summary),

@@ -119,9 +119,9 @@ def latex_tables(sweep: SweepRecord, summary: ReportSummary) -> dict[str, bytes]
         "comparisons": _compared(about, summary),
         "seeds": (seeds_table(summary.series), f"Every seed of the methods {about}. {_scale(summary.scale)}"),
     }
-    measured = measured_on([point for trial in sweep.trials for point in trial.points])
+    about_all = f"{measured_on([point for trial in sweep.trials for point in trial.points])}{_scaled(sweep)}"
     return {
-        f"{name}.tex": latex_table(table, f"{caption} {measured}{_scaled(sweep)}", f"{sweep.name}-{name}")
+        f"{name}.tex": latex_table(table, f"{caption} {about_all} {table.note}".strip(), f"{sweep.name}-{name}")
         for name, (table, caption) in tables.items()
         if table.rows
     }

@@ -33,7 +33,7 @@ def render_markdown(sweep: SweepRecord, summary: ReportSummary) -> str:
         _section("By seed", _table(text_tables.seeds_table(summary.series))),
         _section("One run against each sweep, by seed", _table(comparisons_by_seed(summary.comparisons))),
         _section("What is missing", "\n".join(f"- {escape(sentence)}" for sentence in summary.missing)),
-        _section("Operating points", _points(sweep, len(points))),
+        _section("Operating points", _table(text_tables.points_table(sweep.trials))),
         _section("Trials", _table(text_tables.trials_table((*sweep.trials, *sweep.tried)))),
         _section("Provenance", _table(_provenance(sweep))),
         _section("How to read this", _definitions(summary, sweep)),
@@ -67,7 +67,8 @@ def _table(table: Table) -> str:
         return ""
     lines = [table.columns, tuple("---" if column in table.words else "---:" for column in table.columns)]
     lines += [tuple(_cell(cell) for cell in row) for row in table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    content = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{escape(table.note)}\n\n{content}" if table.note else content
 
 
 def _cell(cell: Cell) -> str:
@@ -76,13 +77,6 @@ def _cell(cell: Cell) -> str:
     # An address with a bracket or a space would end the link; percent signs do not.
     address = cell.link.translate({ord(character): f"%{ord(character):02X}" for character in "()<>|\\ \n"})
     return f"[{escape(cell.text)}]({address})"
-
-
-def _points(sweep: SweepRecord, points: int) -> str:
-    table = _table(text_tables.points_table(sweep.trials))
-    if points <= text_tables.MOST_POINTS:
-        return table
-    return f"The first {text_tables.MOST_POINTS:,} of {points:,}; points.csv has all.\n\n{table}"
 
 
 def _provenance(sweep: SweepRecord) -> Table:

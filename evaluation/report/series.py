@@ -51,6 +51,11 @@ class SeedCurve:
         """(rate, distortion) of every point."""
         return pairs_of(self.points)
 
+    @cached_property
+    def is_curve(self) -> bool:
+        """Whether its points have two different rates at least."""
+        return len(curves.lower_envelope(self.pairs)) > 1
+
     def at(self, betas: Sequence[float]) -> tuple[tuple[float, float], ...]:
         """Return (rate, distortion) of the points whose β are nearest these."""
         return pairs_of(points_at(self.points, betas))
@@ -189,12 +194,7 @@ def _explained(series: Series, reason: str) -> Series:
 
 
 def _measured(series: tuple[Series, ...], unit: str | None) -> tuple[tuple[Series, ...], Scale]:
-    whole = {
-        (one.name, seed.seed): seed
-        for one in series
-        for seed in one.seeds
-        if seed.complete and len(curves.lower_envelope(seed.pairs)) > 1
-    }
+    whole = {(one.name, seed.seed): seed for one in series for seed in one.seeds if seed.complete and seed.is_curve}
     common = curves.common_means([seed.pairs for seed in whole.values()])
     if len({name for name, _ in whole}) < min(2, len(series)):
         common = curves.CommonMeans(None, (), "fewer than two methods have a complete curve")
@@ -255,7 +255,7 @@ def _summary(seed: SeedCurve, mean_distortion: float | None, scale: Scale) -> Se
 def _no_summary(seed: SeedCurve) -> str:
     if not seed.complete:
         return f"{seed.done} of {counted(seed.trials, 'trial')} done"
-    if len(curves.lower_envelope(seed.pairs)) < 2:  # noqa: PLR2004 (a curve has two ends)
+    if not seed.is_curve:
         verb = "is" if len(seed.points) == 1 else "are"
         return f"{counted(len(seed.points), 'point')} without two different rates {verb} no curve"
     return ""

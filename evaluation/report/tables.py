@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyarrow import compute as arrow
+from pyarrow import csv as arrow_csv
 
 from evaluation import compute, records
 from evaluation.records import Cost, Point
@@ -55,20 +58,20 @@ SEED_COLUMNS = (
 )
 
 
-def points_csv(trials: Sequence[TrialRecord]) -> bytes:
-    """Return every operating point, after the label of its series; lists are separated by spaces."""
-    return csv_bytes(
-        ("series", *(field.name for field in fields(Point))),
-        ((trial.series, *vars(point).values()) for trial in trials for point in trial.points),
-    )
+def points_table(trials: Sequence[TrialRecord]) -> pa.Table:
+    """Return every operating point as an Arrow table of the points schema."""
+    return records.to_table(Point, [point for trial in trials for point in trial.points])
+
+
+def points_csv(trials: Sequence[TrialRecord], points: pa.Table) -> bytes:
+    """Return the `points_table` of the trials, after the label of its series; lists are separated by spaces."""
+    return _labelled_csv([trial.series for trial in trials for _ in trial.points], points)
 
 
 def costs_csv(trials: Sequence[TrialRecord]) -> bytes:
     """Return every cost row of every attempt, after the label of its series."""
-    return csv_bytes(
-        ("series", *(field.name for field in fields(Cost))),
-        ((trial.series, *vars(cost).values()) for trial in trials for cost in trial.costs),
-    )
+    costs = records.to_table(Cost, [cost for trial in trials for cost in trial.costs])
+    return _labelled_csv([trial.series for trial in trials for _ in trial.costs], costs)
 
 
 def trials_csv(trials: Sequence[TrialRecord]) -> bytes:
@@ -82,11 +85,6 @@ def seeds_csv(series: Sequence[Series]) -> bytes:
     Device-seconds are empty where its trials ran on devices of several kinds.
     """
     return csv_bytes(SEED_COLUMNS, (_seed_row(one, seed) for one in series for seed in one.seeds))
-
-
-def points_parquet(trials: Sequence[TrialRecord]) -> bytes:
-    """Return every operating point as one Parquet file of the points schema."""
-    return records.to_parquet(Point, [point for trial in trials for point in trial.points])
 
 
 def _seed_row(series: Series, seed: SeedCurve) -> tuple[Any, ...]:
@@ -137,6 +135,22 @@ def _times(pieces: Sequence[Spent]) -> tuple[Any, ...]:
 
 def _single(seconds: dict[str, float]) -> float | None:
     return sum(seconds.values()) if len(seconds) <= 1 else None
+
+
+def _labelled_csv(series: Sequence[str], table: pa.Table) -> bytes:
+    # By Arrow, because there may be hundreds of thousands of rows.
+    columns = {"series": pa.array(series, pa.string())} | {name: _flat(table[name]) for name in table.column_names}
+    sink = io.BytesIO()
+    options = arrow_csv.WriteOptions(quoting_style="needed", quoting_header="needed")
+    arrow_csv.write_csv(pa.table(columns), sink, options)
+    return sink.getvalue()
+
+
+def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return lists of numbers as texts, separated by spaces; other columns as they are."""
+    if not pa.types.is_list(column.type):
+        return column
+    return arrow.binary_join(column.cast(pa.list_(pa.string())), " ")
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from evaluation.report.series import SeedCurve, Series
 
 SHORT_ID = 8
-MOST_POINTS = 2000
-"""How many operating points a report has a row for; all of them are in points.csv."""
+MOST_ROWS = 2000
+"""How long a table may be; a browser and a reader have no use for more, and a CSV file beside it has them all."""
 NONE = "–"
 
 
@@ -40,11 +39,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads and rows of cells; `words` are the columns that hold words rather than numbers."""
+    """Column heads and rows of cells; `words` are the columns that hold words rather than numbers.
+
+    `note` says what is left out, and where it is; empty where nothing is.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     words: frozenset[str] = frozenset(("method", "trial", "state", "message", "remark", "value", "tracking"))
+    note: str = ""
 
 
 def methods_table(series: Sequence[Series]) -> Table:
@@ -66,7 +69,7 @@ def methods_table(series: Sequence[Series]) -> Table:
     }
     if all(piece.joules is None for one in series for piece in one.spent):
         del columns["energy"]  # no device has told
-    return _table(columns, series)
+    return _long_table(columns, series, "the first", "seeds.csv has every seed of all")
 
 
 def seeds_table(series: Sequence[Series]) -> Table:
@@ -84,7 +87,8 @@ def seeds_table(series: Sequence[Series]) -> Table:
         "at the same β": lambda row: _optional(row[1].hypervolume_same_betas),
         "remark": lambda row: row[1].reason,
     }
-    return _table(columns, [(one, seed) for one in series for seed in one.seeds])
+    rows = [(one, seed) for one in series for seed in one.seeds]
+    return _long_table(columns, rows, "the first", "seeds.csv has all")
 
 
 def choices_table(sweep: SweepRecord) -> Table:
@@ -115,25 +119,27 @@ def _tried(rate: float, loss: float | None) -> str:
 
 
 def trials_table(trials: Sequence[TrialRecord]) -> Table:
-    """Return one row a trial."""
-    columns: dict[str, Callable[[tuple[TrialRecord, tuple[Spent, ...]]], str | Cell]] = {
-        "trial": lambda row: Cell(row[0].trial_id[:SHORT_ID], title=row[0].trial_id),
-        "method": lambda row: row[0].series,
-        "β": lambda row: beta_range(row[0].betas),
-        "seed": lambda row: str(row[0].seed),
-        "state": lambda row: row[0].state,
-        "attempts": lambda row: str(row[0].attempts),
-        "epochs": lambda row: str(len(row[0].history)),
-        "device time": lambda row: _time(row[1]),
-        "lost": lambda row: _time(row[1], useful=False),
-        "tracking": lambda row: Cell("open", link=link) if (link := web_address(row[0].tracking_url)) else NONE,
-        "message": lambda row: row[0].message,
+    """Return one row a trial; where there are too many, those that are not done come first."""
+    if len(trials) > MOST_ROWS:
+        trials = sorted(trials, key=lambda trial: trial.done)
+    columns: dict[str, Callable[[TrialRecord], str | Cell]] = {
+        "trial": lambda trial: Cell(trial.trial_id[:SHORT_ID], title=trial.trial_id),
+        "method": lambda trial: trial.series,
+        "β": lambda trial: beta_range(trial.betas),
+        "seed": lambda trial: str(trial.seed),
+        "state": lambda trial: trial.state,
+        "attempts": lambda trial: str(trial.attempts),
+        "epochs": lambda trial: str(len(trial.history)),
+        "device time": lambda trial: _time(compute.spent(run_of(trial))),
+        "lost": lambda trial: _time(compute.spent(run_of(trial)), useful=False),
+        "tracking": lambda trial: Cell("open", link=link) if (link := web_address(trial.tracking_url)) else NONE,
+        "message": lambda trial: trial.message,
     }
-    return _table(columns, ((trial, compute.spent(run_of(trial))) for trial in trials))
+    return _long_table(columns, trials, "those not done first", "trials.csv has all")
 
 
 def points_table(trials: Sequence[TrialRecord]) -> Table:
-    """Return one row an operating point, of the first `MOST_POINTS`, with a column for every metric that some has."""
+    """Return one row an operating point, with a column for every metric that some of those shown has."""
     columns: dict[str, Callable[[tuple[TrialRecord, Point]], str]] = {
         "method": lambda row: row[0].series,
         "seed": lambda row: str(row[0].seed),
@@ -143,8 +149,8 @@ def points_table(trials: Sequence[TrialRecord]) -> Table:
         "ELBO": lambda row: significant(row[1].elbo, 4),
         **{metric.label: _metric(metric) for metric in METRICS},
     }
-    rows = ((trial, point) for trial in trials for point in trial.points)
-    return without_empty(_table(columns, itertools.islice(rows, MOST_POINTS)))
+    rows = [(trial, point) for trial in trials for point in trial.points]
+    return without_empty(_long_table(columns, rows, "the first", "points.csv has all"))
 
 
 def _metric(metric: Metric) -> Callable[[tuple[TrialRecord, Point]], str]:
@@ -164,6 +170,7 @@ def without_empty(table: Table) -> Table:
         tuple(table.columns[index] for index in filled),
         tuple(tuple(row[index] for index in filled) for row in table.rows),
         table.words,
+        table.note,
     )
 
 
@@ -184,6 +191,14 @@ def web_address(address: str | None) -> str:
 def _table(columns: Mapping[str, Callable[[Any], str | Cell]], rows: Iterable[Any]) -> Table:
     cells = (tuple(_cell(write(row)) for write in columns.values()) for row in rows)
     return Table(tuple(columns), tuple(cells))
+
+
+def _long_table(
+    columns: Mapping[str, Callable[[Any], str | Cell]], rows: Sequence[Any], which: str, where: str
+) -> Table:
+    """Return a table of the first `MOST_ROWS`, saying which of how many these are and where the others are."""
+    note = f"{MOST_ROWS:,} of {len(rows):,} are shown, {which}; {where}." if len(rows) > MOST_ROWS else ""
+    return replace(_table(columns, rows[:MOST_ROWS]), note=note)
 
 
 def _cell(content: str | Cell) -> Cell:

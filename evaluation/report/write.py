@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.records import parquet_bytes
 from evaluation.report import tables
 from evaluation.report.formats import USUAL
 from evaluation.report.html import render_html
@@ -67,8 +68,9 @@ def write_formats(sweep: SweepRecord, folder: Path, formats: Sequence[str]) -> d
 def render_formats(sweep: SweepRecord, formats: Sequence[str]) -> dict[str, Contents]:
     """Return the files of the report in some of `FORMATS`, by name. Raises ValueError where a format is unknown."""
     summary = summarise(sweep)
+    points = tables.points_table(sweep.trials)
     downloads = {
-        "points.csv": tables.points_csv(sweep.trials),
+        "points.csv": tables.points_csv(sweep.trials, points),
         "costs.csv": tables.costs_csv((*sweep.trials, *sweep.tried)),
         "trials.csv": tables.trials_csv((*sweep.trials, *sweep.tried)),
         "seeds.csv": tables.seeds_csv(summary.series),
@@ -91,7 +93,7 @@ def render_formats(sweep: SweepRecord, formats: Sequence[str]) -> dict[str, Cont
             "html": lambda: {"report.html": render_html(sweep, summary, downloads).encode()},
             "markdown": lambda: {"report.md": render_markdown(sweep, summary).encode()},
             "csv": lambda: downloads,
-            "parquet": lambda: {"points.parquet": tables.points_parquet(sweep.trials)},
+            "parquet": lambda: {"points.parquet": parquet_bytes(points)},
             "pdf": lambda: figures("pdf"),
             "svg": lambda: figures("svg"),
             "latex": latex,

@@ -36,7 +36,7 @@ def command(store: Store, address: str | None, *, as_json: bool) -> None:
         return
     out = console()
     if not sights:
-        out.print(f"No sweep was submitted to the store {store.root} yet.", soft_wrap=True)
+        out.print(f"No sweep was submitted to the store {store} yet.", soft_wrap=True)
     else:
         out.print(_sweeps_table(sights))
     if address is not None:

@@ -257,3 +257,25 @@ def test_joules_that_are_known_in_part_are_unknown(build):
 def test_a_part_of_a_device_is_shared(build):
     assert build.cost(1.0, devices=0.5).shared
     assert not build.cost(1.0, devices=4.0).shared
+
+
+def test_time_on_a_shared_device_is_by_the_measured_share_where_there_is_one(build):
+    """Half of a GPU is held; of the work done meanwhile 80 % was the training's, and the data phase has no sample."""
+    train = replace(build.cost(10.0, devices=0.5), measured_share=0.8)
+    assert (train.shared, train.device_seconds) == (True, 8.0)
+    run = finished(train, build.cost(4.0, phase="data", devices=0.5), replace(train, phase="along", measured_share=0.0))
+    assert {piece.phase: (piece.seconds, piece.device_seconds) for piece in spent(run)} == {
+        "train": (10.0, 8.0),
+        "data": (4.0, 2.0),
+        "along": (10.0, 0.0),
+    }
+
+
+def test_the_measured_share_holds_for_lost_and_useful_training_alike(build):
+    """Of 900 images before the kill, 800 were taken over."""
+    killed = replace(build.cost(9.0, outcome="killed", images=900, devices=0.5), measured_share=0.3)
+    run = finished(
+        killed, replace(build.cost(2.0, attempt=2, images=200, devices=0.5), measured_share=1.0), images=1000
+    )
+    assert device_seconds(spent(run), useful=True) == {"cpu": pytest.approx(0.3 * 8.0 + 2.0)}
+    assert device_seconds(spent(run), useful=False) == {"cpu": pytest.approx(0.3)}

@@ -2,7 +2,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from evaluation.curves import (
@@ -138,6 +138,20 @@ def test_the_mean_over_a_straight_line_is_its_middle():
 
 def test_the_mean_does_not_depend_on_the_order_of_points():
     assert mean_distortion(CONSTANT[::-1], (1, 100)) == mean_distortion(CONSTANT, (1, 100))
+
+
+@given(FALLING, st.integers(2, 8), st.floats(0, 30), st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_mean_distortion_is_the_integral_of_the_interpolant(falling, points, level, shares):
+    """The closed form is scipy's PCHIP, over any part of curves of two points and more, with a level end or without."""
+    curve = [*falling[:points], (falling[:points][-1][0] + level, 1000.0)]
+    envelope = lower_envelope(curve)
+    assume(len(envelope) > 1)
+    span = envelope[-1][0] - envelope[0][0]
+    low, high = sorted(envelope[0][0] + share * span for share in shares)
+    assume(high - low > 1e-6 * span)
+    assume(high <= envelope[-1][0])
+    expected = interpolate(curve).integrate(low, high) / (high - low)
+    assert mean_distortion(curve, (low, high)) == pytest.approx(float(expected), rel=1e-8, abs=1e-8)
 
 
 def test_published_mean_distortions():

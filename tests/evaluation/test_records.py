@@ -133,6 +133,13 @@ def test_a_column_that_came_later_is_null_in_what_was_written_before(build):
     assert from_parquet(Point, earlier, "x.parquet") == [build.point(1.0, 2.0)]
 
 
+def test_costs_from_before_shares_were_measured_have_none(build):
+    costs = [build.cost(4.0, devices=0.5)]
+    earlier = written_with(to_table(Cost, costs).drop_columns(["measured_share"]))
+    assert from_parquet(Cost, earlier, "x.parquet") == costs
+    assert (costs[0].measured_share, costs[0].device_seconds) == (None, 2.0)
+
+
 def test_a_column_of_another_type_is_named(build):
     table = to_table(Point, [build.point(1.0, 2.0)])
     place = table.schema.get_field_index("psnr_db")

@@ -95,8 +95,8 @@ def test_one_device_is_calibrated_at_a_time(doctor, arguments):
     assert doctor("--calibrate", *arguments).exit_code == 2
 
 
-def cost(trial_id, kind, count=1.0):
-    return Cost(trial_id, 1, "train", "running", 1.0, kind, count, 0, None, None, None, 0.0, "here")
+def cost(trial_id, kind, count=1.0, measured_share=None):
+    return Cost(trial_id, 1, "train", "running", 1.0, kind, count, 0, None, None, None, 0.0, "here", measured_share)
 
 
 @pytest.fixture
@@ -134,8 +134,22 @@ def test_a_report_says_which_calibration_does_not_fit(gathered):
     )
 
 
-def test_a_report_says_how_time_on_a_shared_device_is_attributed(gathered):
-    assert gathered(("H200", 0.25), ("H200", 0.25), ("H200",)).notes == (
-        "2 trials held a part of a GPU: times on shared devices are attributed by the share held (resources.gpus), not "
-        "measured, and their energy is unknown.",
+@pytest.mark.parametrize(
+    ("devices", "how"),
+    [
+        (
+            (("H200", 0.25), ("H200", 0.25)),
+            "the share held (resources.gpus), not measured in whole or in part, for 2 trials",
+        ),
+        ((("H200", 0.25, 0.4), ("H200", 0.25, 0.6)), "the measured share of the GPU’s work for 2 trials"),
+        (
+            (("H200", 0.25, 0.0), ("H200", 0.25)),
+            "the measured share of the GPU’s work for 1 trial and by the share held (resources.gpus), not measured in "
+            "whole or in part, for 1 trial",
+        ),
+    ],
+)
+def test_a_report_says_how_time_on_a_shared_device_is_attributed(gathered, devices, how):
+    assert gathered(*devices, ("H200",)).notes == (
+        f"2 trials held a part of a GPU: times on shared devices are attributed by {how}. Their energy is unknown.",
     )

@@ -73,6 +73,13 @@ def test_costs_of_all_phases_and_attempts_make_an_observation():
     assert observe(TRIAL, rows) == Observation("digits", "mlp", False, forward * 1000, 5.5)
 
 
+def test_time_on_a_shared_device_is_observed_by_its_measured_share():
+    shared = replace(cost("train", 8.0, 300), device_count=0.5, measured_share=0.75)
+    observation = observe(TRIAL, [shared])
+    assert observation is not None
+    assert observation.device_seconds == 6.0
+
+
 def test_costs_without_images_are_no_observation():
     """An attempt that failed before its first step tells nothing of speed."""
     assert observe(TRIAL, [cost("data", 1.0, 0)]) is None

@@ -1,19 +1,23 @@
-"""Files of pictures as the report takes them: with traversals, without, and damaged."""
+"""Files of a trial as the report takes them: pictures, with traversals, without and damaged, and measurements."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from evaluation.records import HistoryRow, from_parquet
 from models.architecture import Gating
 from models.registry import configure
-from orchestrator.results import _pictures
+from orchestrator.results import _along, _pictures
+from workers.costs import read_costs
 from workers.data.resident import Images
+from workers.run import run_trial
 from workers.showing import show
 from workers.store import Store
-from workers.trial import Evaluation, MultiRateVAE
+from workers.trial import Along, Evaluation, MultiRateVAE
 
 EVALUATION = Evaluation((0.1, 1.0), pictures=3)
 PLANNED = SimpleNamespace(evaluation=EVALUATION)
@@ -80,3 +84,17 @@ def test_a_damaged_file_is_a_note(folder, content):
     notes = []
     assert _pictures(folder, PLANNED, notes) is None
     assert f"{EVALUATION.eval_id}.npz: pictures cannot be read" in notes[0]
+
+
+def test_the_training_until_a_measurement_is_by_the_share_of_all_training(make_trial, make_context):
+    """Half of a GPU is held. Of one attempt 90 % of the work was its own; of another, as long, nothing tells."""
+    trial = make_trial(epochs=4)
+    context = replace(make_context(trial), along=Along(1, Evaluation((1.0,))))
+    assert run_trial(trial, context).state == "done"
+    folder = context.store.trial(trial.trial_id)
+    history = from_parquet(HistoryRow, folder.read("history.parquet"), "history")
+    whole = read_costs(folder)
+    shared = [replace(cost, device_count=0.5, measured_share=share) for cost in whole for share in (0.9, None)]
+    alone, mixed = (_along(folder, folder.manifest(), history, costs, []) for costs in (whole, shared))
+    assert alone[0].device_seconds == pytest.approx(sum(row.seconds for row in history[:2]))
+    assert mixed[0].device_seconds == pytest.approx(0.7 * alone[0].device_seconds)

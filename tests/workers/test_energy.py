@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import shutil
-import subprocess
 
 import pytest
 import torch
@@ -17,41 +15,6 @@ from workers.store import Store
 
 UUID = "9f1c2b3a-0000-1111-2222-333344445555"
 OTHER = "00000000-0000-1111-2222-333344445555"
-
-NVML = """
-#include <string.h>
-static unsigned long long used[2] = {5000000000000ull, 1000ull};
-static int started;
-int nvmlInit_v2(void) { started = 1; return INIT; }
-int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
-    if (!started) return 1;
-    if (!strcmp(uuid, "GPU-9f1c2b3a-0000-1111-2222-333344445555")) *device = &used[0];
-    else if (!strcmp(uuid, "GPU-00000000-0000-1111-2222-333344445555")) *device = &used[1];
-    else return 6;
-    return 0;
-}
-int ENERGY(void *device, unsigned long long *energy) {
-    if (device != &used[0] && device != &used[1]) return 2;
-    *energy = *(unsigned long long *)device += 250;
-    return READING;
-}
-"""
-
-
-@pytest.fixture
-def make_nvml(tmp_path):
-    """Compile a library with NVML's functions, each board of which uses 250 mJ from one reading to the next."""
-    if not (compiler := shutil.which("cc")):
-        pytest.skip("needs a C compiler (cc) to make a library with NVML's functions")
-
-    def make(*, init=0, reading=0, energy="nvmlDeviceGetTotalEnergyConsumption"):
-        source, library = tmp_path / "nvml.c", tmp_path / "libnvml.so"
-        source.write_text(NVML)
-        flags = [f"-DINIT={init}", f"-DREADING={reading}", f"-DENERGY={energy}"]
-        subprocess.run([compiler, "-shared", "-fPIC", *flags, "-o", library, source], check=True)
-        return str(library)
-
-    return make
 
 
 def test_energy_is_read_in_joules(make_nvml):
@@ -162,6 +125,7 @@ def test_a_trial_on_a_cpu_has_no_joules(make_trial, make_context):
     costs = read_costs(context.store.trial(trial.trial_id))
     assert {cost.joules for cost in costs} == {None}
     assert not any(cost.shared for cost in costs)
+    assert {cost.measured_share for cost in costs} == {None}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")

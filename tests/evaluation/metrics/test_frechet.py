@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from pytorch_fid.fid_score import calculate_frechet_distance
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from evaluation.metrics.frechet import FeatureMoments, frechet_distance
@@ -74,6 +75,20 @@ def test_it_is_what_torch_fidelity_gives():
     statistics = [fid_features_to_statistics(each.double()) for each in (one, other)]
     expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
     assert frechet_distance(gathered([one]), gathered([other])).value == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(("examples", "features"), [(2000, 64), (100, 256)], ids=["enough", "fewer than features"])
+@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")
+def test_it_is_what_pytorch_fid_gives(examples, features):
+    """On the same features, float32 as a network gives them; its square root is of a matrix that is not symmetric."""
+    random = np.random.default_rng(0)
+    mixing = random.standard_normal((features, features)) / features**0.5
+    one = (random.gamma(0.5, size=(examples, features)) @ mixing).astype(np.float32)
+    other = (1.05 * random.gamma(0.5, size=(examples, features)) @ mixing).astype(np.float32)
+    moments = ((each.mean(axis=0), np.cov(each, rowvar=False)) for each in (one, other))
+    expected = calculate_frechet_distance(*(part for pair in moments for part in pair))
+    found = frechet_distance(*(gathered(np.array_split(each, 7)) for each in (one, other)))
+    assert found.value == pytest.approx(expected, rel=1e-4)
 
 
 def test_tensors_of_float32_lose_nothing_in_the_sums():

@@ -1,7 +1,9 @@
-"""LaTeX tables, read by a small parser of the part of LaTeX that they use: there is no LaTeX to compile them with."""
+"""LaTeX tables, read by a small parser of the part of LaTeX that they use, and compiled where there is a LaTeX."""
 
 import re
+import shutil
 import string
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -209,6 +211,28 @@ def test_any_text_makes_a_table_that_can_be_read(text):
     document = Document(latex_table(table, text, text))
     assert document.rows[0] == ["method", "remark"]
     assert document.commands <= COMMANDS
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_latex_takes_the_tables(build, tmp_path):
+    """All of a sweep's, and one in which every special letter stands in a head, a cell, a remark and the caption."""
+    trials = [*build.straight_pair(seed=0), *build.straight_pair(seed=1)]
+    sweep = build.sweep(*(replace(trial, series=f"{trial.series}, {HOSTILE}") for trial in trials))
+    strange = HOSTILE + "".join(SPECIAL) + "αβγ Łódź 日本"
+    tables = latex_tables(sweep, summarise(sweep))
+    assert tables.keys() == {"methods.tex", "costs.tex", "comparisons.tex", "seeds.tex"}
+    tables["strange.tex"] = latex_table(Table((strange,), ((Cell(strange, note=strange),),)), strange, strange)
+    for name, content in tables.items():
+        (tmp_path / name).write_bytes(content)
+    inputs = "\n".join(rf"\input{{{name}}}" for name in tables)
+    document = (
+        f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{inputs}\n\\end{{document}}\n"
+    )
+    (tmp_path / "paper.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
 def read(latex):

@@ -316,10 +316,21 @@ def test_markdown_tables_have_as_many_cells_as_columns(build):
 
 
 def test_of_very_many_points_the_first_are_listed_and_all_are_counted(build, monkeypatch):
-    monkeypatch.setattr(text_tables, "MOST_POINTS", 4)
+    monkeypatch.setattr(text_tables, "MOST_ROWS", 4)
     sweep = build.sweep(*build.straight_pair())
-    assert "The first 4 of 5 operating points; points.csv has all" in "".join(page_of(sweep).text)
-    assert "The first 4 of 5; points.csv has all." in render_markdown(sweep, summarise(sweep))
+    page = "".join(page_of(sweep).text)
+    assert "5 operating points" in page
+    assert "4 of 5 are shown, the first; points.csv has all." in page
+    assert "4 of 5 are shown, the first; points.csv has all." in render_markdown(sweep, summarise(sweep))
+
+
+def test_of_very_many_trials_those_that_are_not_done_are_listed(build, monkeypatch):
+    monkeypatch.setattr(text_tables, "MOST_ROWS", 1)
+    done, other, *_ = build.straight_pair()
+    sweep = build.sweep(done, replace(other, state="failed", message="its loss was infinite", points=()))
+    table = text_tables.trials_table(sweep.trials)
+    assert [row[-1].text for row in table.rows] == ["its loss was infinite"]
+    assert table.note == "1 of 2 are shown, those not done first; trials.csv has all."
 
 
 def test_every_number_of_the_comparison_has_a_definition(build):
