@@ -21,7 +21,7 @@ from orchestrator.selection import resolve
 from orchestrator.spec_file import spec_from_text
 from orchestrator.sweeps import save_sweep
 from workers.checkpoint import FINAL, Checkpoint
-from workers.costs import COSTS, read_costs, write_costs
+from workers.costs import COPY, COSTS, read_costs, write_costs
 from workers.store import Store, StoredFile
 from workers.trial_files import HISTORY
 
@@ -160,8 +160,9 @@ def test_costs_that_are_wrong(copy, spoil, loss):
     assert any(loss in each for each in copy.losses())
 
 
-def test_a_cut_file_of_costs(copy):
-    copy.trial.write(COSTS, copy.trial.read(COSTS)[:-40])
+def test_cut_files_of_costs(copy):
+    for name in (COSTS, COPY):
+        copy.trial.write(name, copy.trial.read(name)[:-40])
     assert any("attempts [1] are missing" in loss for loss in copy.losses())
 
 

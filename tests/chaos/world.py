@@ -162,9 +162,9 @@ class World:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            self.processes = stack.enter_context(Descendants())
             self.folder = Path(tempfile.mkdtemp(prefix="chaos-"))
             stack.callback(self._remove_folder)
+            self.processes = stack.enter_context(Descendants())
             self.disk, self.disk_is_own = self._mount_disk(stack)
             self.quota_reached = self.folder / "quota-reached"
             self.s3 = stack.enter_context(FaultProxy(self.objects.port))
@@ -172,7 +172,6 @@ class World:
             self.undisturbed = Store(self.folder / "undisturbed")
             self.prefix = self.objects.new_prefix()
             self.cluster = RayCluster(**self._breakable())
-            # Before the processes are killed one by one, the cluster as a whole.
             stack.callback(self.cluster.end)
             for _ in range(2):
                 self.cluster.add_node()

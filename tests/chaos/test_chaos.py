@@ -1,0 +1,46 @@
+"""A fixed and short part of `make chaos`: two sweeps on one real cluster, each fault once, and nothing is lost."""
+
+import shutil
+
+import pytest
+
+from chaos.faults import (
+    checkpoint_cut,
+    clock_off,
+    driver_killed,
+    manifest_cut,
+    node_killed,
+    parquet_cut,
+    s3_cuts,
+    s3_fails,
+    second_submit,
+    worker_killed,
+)
+from chaos.runner import Runner
+from chaos.world import World
+from mlflow_server import MLflowServer, sqlite_at
+
+FAULTS = (
+    *(s3_fails, worker_killed, second_submit, checkpoint_cut, driver_killed, s3_cuts),
+    *(clock_off, manifest_cut, parquet_cut, node_killed),
+)
+
+
+@pytest.fixture
+def server(tmp_path, empty_mlflow):
+    server = MLflowServer(tmp_path, sqlite_at(shutil.copy(empty_mlflow, tmp_path / "server.db")))
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_nothing_is_lost_whatever_fails(object_server, server):
+    """Every trial is done once, with the bits, metrics and costs it should have, and nothing is left running."""
+    said = []
+    with World(object_server, server, said.append) as world:
+        runner = Runner(world, seed=1)
+        runner.keep_busy()
+        for fault in FAULTS:
+            assert runner.hit(lambda fault=fault: fault), f"{fault.__name__} found nothing to hit"
+        world.finish()
+    assert not world.lost, "\n".join([*said, *world.lost])
