@@ -8,6 +8,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +54,37 @@ static int beyond_quota(int descriptor) {
     if (length < 0) return 0;
     path[length] = 0;
     return !strncmp(path, folder, strlen(folder));
+}
+
+/* Deadlines are the program's, and the kernel's clock is right: what waits until a time waits until that one. */
+static const struct timespec *true_time(const struct timespec *deadline, struct timespec *corrected) {
+    if (deadline->tv_sec < 1000000000) return deadline; /* of a clock that began with the machine */
+    *corrected = *deadline;
+    corrected->tv_sec -= clock_off();
+    return corrected;
+}
+
+int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict deadline) {
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    struct timespec corrected;
+    if (!real) real = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    if (!real) real = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+    return real(condition, mutex, true_time(deadline, &corrected));
+}
+
+int pthread_mutex_timedlock(pthread_mutex_t *restrict mutex, const struct timespec *restrict deadline) {
+    static int (*real)(pthread_mutex_t *, const struct timespec *);
+    struct timespec corrected;
+    if (!real) real = dlsym(RTLD_NEXT, "pthread_mutex_timedlock");
+    return real(mutex, true_time(deadline, &corrected));
+}
+
+int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict deadline) {
+    static int (*real)(sem_t *, const struct timespec *);
+    struct timespec corrected;
+    if (!real) real = dlsym(RTLD_NEXT, "sem_timedwait");
+    return real(semaphore, true_time(deadline, &corrected));
 }
 
 ssize_t write(int descriptor, const void *content, size_t size) {
