@@ -8,6 +8,7 @@ import sys
 BENCHMARKS = (
     "planning",
     "orchestration",
+    "grid",
     "schedule_simulation",
     "throughput",
     "streaming",
