@@ -150,7 +150,7 @@ def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
     ended = threading.Event()
 
     def wait_for_end() -> None:
-        # Not through `sys.stdin`, whose lock would be held when the process ends for another reason: Python aborts then.
+        # Not `sys.stdin.buffer.read`: Python aborts where its lock is held when the process ends for another reason.
         while os.read(sys.stdin.fileno(), 1024):
             pass
         ended.set()
