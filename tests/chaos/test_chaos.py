@@ -21,8 +21,8 @@ from chaos.world import World
 from mlflow_server import MLflowServer, sqlite_at
 
 FAULTS = (
-    *(s3_fails, worker_killed, second_submit, checkpoint_cut, driver_killed, s3_cuts),
-    *(clock_off, manifest_cut, parquet_cut, node_killed),
+    *(s3_fails, s3_cuts, worker_killed, second_submit, checkpoint_cut),
+    *(manifest_cut, parquet_cut, driver_killed, clock_off, node_killed),
 )
 
 
@@ -37,7 +37,7 @@ def server(tmp_path, empty_mlflow):
 def test_nothing_is_lost_whatever_fails(object_server, server):
     """Every trial is done once, with the bits, metrics and costs it should have, and nothing is left running."""
     said = []
-    with World(object_server, server, said.append) as world:
+    with World(object_server, server, said.append, epochs=200) as world:
         runner = Runner(world, seed=1)
         runner.keep_busy()
         for fault in FAULTS:

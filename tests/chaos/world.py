@@ -50,6 +50,8 @@ retries: {{hung: 100, hung_after_minutes: 0.5}}
 """A trial takes a whole node, so that what is broken there is in its middle."""
 LEASE_SECONDS = 12
 DISK_MIB = 96
+OF_A_NODE = tuple(f"ray::{name}" for name in ("IDLE", "Desk", "DashboardAgent", "RuntimeEnvAgent"))
+"""The processes that a node keeps when no sweep runs."""
 BOUND_SECONDS = 300
 """Ends what is broken; nothing is taken to be wrong because it took long."""
 STARTS_IN_A_ROW = 8
@@ -279,7 +281,7 @@ class World:
         for process in self.processes.of(node.pid for node in self.cluster.nodes):
             with contextlib.suppress(psutil.NoSuchProcess):
                 title = " ".join(process.cmdline())
-                if title.startswith("ray::") and not title.startswith(("ray::IDLE", "ray::Desk")):
+                if title.startswith("ray::") and not title.startswith(OF_A_NODE):
                     found.append(title)
         return found
 
