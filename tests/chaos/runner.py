@@ -59,6 +59,8 @@ class Runner:
                 self.world.say(f"{self.hits.total():4d}  {self._seconds():7.1f} s  {fault.__name__}: {what}")
                 return True
             self.keep_busy()
+            if self.world.lost:
+                break
             self.world.wait(0.5)
         return False
 

@@ -41,6 +41,6 @@ def test_nothing_is_lost_whatever_fails(object_server, server):
         runner = Runner(world, seed=1)
         runner.keep_busy()
         for fault in FAULTS:
-            assert runner.hit(lambda fault=fault: fault), f"{fault.__name__} found nothing to hit"
+            assert runner.hit(lambda fault=fault: fault), "\n".join([*said, f"not hit: {fault.__name__}", *world.lost])
         world.finish()
     assert not world.lost, "\n".join([*said, *world.lost])
