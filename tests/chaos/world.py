@@ -55,6 +55,8 @@ OF_A_NODE = tuple(f"ray::{name}" for name in ("IDLE", "Desk", "DashboardAgent", 
 BOUND_SECONDS = 300
 """Ends what is broken; nothing is taken to be wrong because it took long."""
 STARTS_IN_A_ROW = 8
+LEAST_SECONDS_BETWEEN_STARTS = 5.0
+"""A command that is refused at once, because a disk is full, is not given again at once."""
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Run:
     ended: bool = False
     lost: list[str] = field(default_factory=list)
     _starts: int = 0
+    _next_start: float = 0.0
     _progress: tuple[int, float] = (0, 0.0)
 
     @property
@@ -103,6 +106,9 @@ class Run:
         if self.driver is not None and self.driver.returncode == 0 and self._is_done():
             self.ended = True
             return
+        if time.monotonic() < self._next_start:
+            return
+        self._next_start = time.monotonic() + LEAST_SECONDS_BETWEEN_STARTS
         reached = self._reached()
         self._starts = self._starts + 1 if reached == self._progress else 1
         self._progress = reached
@@ -149,14 +155,21 @@ class Run:
 class World:
     """A head and two nodes, a store on a disk of its own and one on S3, and MLflow behind a proxy.
 
-    `say` is told what happens. What is started is gone at the end of the block, however it ends.
+    The nodes' clocks are off by so many seconds. `say` is told what happens. What is started is gone at the end of the
+    block, however it ends.
     """
 
     def __init__(
-        self, objects: ObjectServer, server: MLflowServer, say: Callable[[str], None], *, epochs: int = 300
+        self,
+        objects: ObjectServer,
+        server: MLflowServer,
+        say: Callable[[str], None],
+        *,
+        epochs: int = 300,
+        clocks: tuple[int, int] = (0, 0),
     ) -> None:
         self.objects, self.server, self.say = objects, server, say
-        self.epochs = epochs
+        self.epochs, self.clocks = epochs, clocks
         self.runs: list[Run] = []
         self.lost: list[str] = []
         self._stack = contextlib.ExitStack()
@@ -175,8 +188,8 @@ class World:
             self.prefix = self.objects.new_prefix()
             self.cluster = RayCluster(**self._breakable())
             stack.callback(self.cluster.end)
-            for _ in range(2):
-                self.cluster.add_node()
+            for off in self.clocks:
+                self.cluster.add_node(CLOCK_OFF_SECONDS=str(off))
             self._stack = stack.pop_all()
         return self
 
@@ -308,7 +321,7 @@ class World:
         return {
             "LD_PRELOAD": str(preloaded(self.folder)),
             "QUOTA_REACHED": str(self.quota_reached),
-            "QUOTA_FOLDER": str(self.disk),
+            "QUOTA_FOLDER": f"{self.disk}/",
             # So long a node looks for its head, and a driver too; Ray's default is a minute.
             "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
         }
