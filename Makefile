@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Of `make chaos`.
+N ?= 50
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-services recipes check format bench lock clean
+.PHONY: help setup demo test test-services chaos recipes check format bench lock clean
 
 help: ## show these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -29,6 +32,9 @@ test: $(STAMP) ## run the tests
 
 test-services: $(STAMP) ## sweeps against MLflow on SQLite and PostgreSQL, servers killed
 	@MRVAE_SERVICES=1 $(BIN)/python -m pytest tests/services --durations=0
+
+chaos: $(STAMP) ## N faults drawn by SEED at random moments of sweeps; nothing may be lost
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(N) $(SEED)
 
 recipes: $(STAMP) ## run every recipe at its smallest scale, to its report
 	@MRVAE_ALL_RECIPES=1 $(BIN)/python -m pytest tests/recipes --durations=0

@@ -31,6 +31,7 @@ from orchestrator.tracking_place import (
     state_folder,
 )
 from workers.metric_log import log_bytes, log_in
+from workers.store import StoreError
 from workers.tracked import TrackedSweep, TrackedTrial
 from workers.tracking import Forwarder, TrackingUnavailable, follow
 from workers.tracking_state import ForwardingState
@@ -149,7 +150,9 @@ def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
     ended = threading.Event()
 
     def wait_for_end() -> None:
-        sys.stdin.buffer.read()
+        # Not `sys.stdin.buffer.read`: Python aborts where its lock is held when the process ends for another reason.
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
         ended.set()
 
     threading.Thread(target=wait_for_end, daemon=True).start()
@@ -157,12 +160,19 @@ def follow_sweep(store: Store, name: str, tracking_uri: str | None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     view = SweepView(store, name)
     # MLflow takes seconds of processor time to import, which the starting workers can use better.
-    while not ended.is_set() and not any(trial.has_started for trial in view.load().trials):
+    while not ended.is_set() and not _has_begun(view):
         ended.wait(FIRST_LOOK_SECONDS)
     uri = _known_uri(store, name, tracking_uri)
     outcome = follow(view.load, _forwarder(store, uri), ended.is_set, ended.wait)
     click.echo(str(outcome))
-    return 1 if isinstance(outcome, TrackingUnavailable) or outcome.rejected else 0
+    return 1 if isinstance(outcome, (TrackingUnavailable, StoreError)) or outcome.rejected else 0
+
+
+def _has_begun(view: SweepView) -> bool:
+    try:
+        return any(trial.has_started for trial in view.load().trials)
+    except StoreError:
+        return False  # the store is away, and will be asked again
 
 
 def forward_sweeps(store: Store, names: Sequence[str], tracking_uri: str | None) -> int:

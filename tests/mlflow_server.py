@@ -156,6 +156,10 @@ class MLflowServer:
             self._process.wait()
             self._process = None
 
+    def pids(self):
+        """Return the process's id while it runs."""
+        return [self._process.pid] if self._process is not None else []
+
     def ensure_started(self):
         if self._process is None:
             self.start()

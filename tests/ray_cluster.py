@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from command_line import kill_all, wait_until
 
@@ -32,50 +34,72 @@ def clean_environment() -> dict[str, str]:
 class RayCluster:
     """A head with its dashboard and job service, and more nodes if asked; a token is wanted by all of them.
 
-    `token` are the variables of another cluster, whose token this one takes too.
+    `token` are the variables of another cluster, whose token this one takes too; `variables` are more of them, for all
+    nodes.
     """
 
-    def __init__(self, token: dict[str, str] | None = None) -> None:
+    def __init__(self, token: dict[str, str] | None = None, **variables: str) -> None:
         # Sockets lie in it, whose paths must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         path = self.folder / "token"
         path.write_text(secrets.token_hex(32))
         self.token = token or {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
-        self.port, dashboard = free_port(), free_port()
-        self.address = f"http://127.0.0.1:{dashboard}"
+        self._variables = variables
+        self.port, self._dashboard = free_port(), free_port()
+        self.address = f"http://127.0.0.1:{self._dashboard}"
         self._log = (self.folder / "nodes.log").open("ab")
-        self.head = self._start("--head", f"--port={self.port}", f"--dashboard-port={dashboard}")
-        self._nodes = [self.head]
+        self.nodes: list[subprocess.Popen] = []
+        self.start_head()
+
+    def start_head(self) -> None:
+        """Start the head, on the ports of the one before where there was one; it knows nothing of that one."""
+        self.head = self._start("--head", f"--port={self.port}", f"--dashboard-port={self._dashboard}")
+        self.nodes.append(self.head)
         wait_until(self.answers, 180)
 
-    def add_node(self) -> subprocess.Popen:
-        self._nodes.append(self._start(f"--address=127.0.0.1:{self.port}"))
-        return self._nodes[-1]
+    def add_node(self, **variables: str) -> subprocess.Popen:
+        """Start a node, and wait until it is there: two that start at once on one machine take the same sockets."""
+        before = self._alive()
+        self.nodes.append(self._start(f"--address=127.0.0.1:{self.port}", **variables))
+        wait_until(lambda: self._alive() - before)
+        return self.nodes[-1]
 
     def answers(self) -> bool:
-        token = Path(self.token["RAY_AUTH_TOKEN_PATH"]).read_text()
-        request = urllib.request.Request(  # noqa: S310 (http, of this machine)
-            f"{self.address}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
-        )
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
-                return answer.status == 200
+            self._get("/api/jobs/")
         except OSError:
             return False
+        return True
+
+    def state(self, kind: str) -> list[dict]:
+        """Return what the head knows of all "actors", "placement_groups" or "nodes", those that are gone too."""
+        return self._get(f"/api/v0/{kind}?limit=1000&detail=True")["data"]["result"]["result"]
+
+    def _alive(self) -> set[str]:
+        return {node["node_id"] for node in self.state("nodes") if node["state"] == "ALIVE"}
+
+    def _get(self, path: str) -> Any:
+        token = Path(self.token["RAY_AUTH_TOKEN_PATH"]).read_text()
+        request = urllib.request.Request(  # noqa: S310 (http, of this machine)
+            self.address + path, headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return json.loads(answer.read())
 
     def kill(self, node: subprocess.Popen) -> None:
         """Kill -9 a node with everything that runs on it."""
+        self.nodes.remove(node)
         kill_all(node)
 
     def end(self) -> None:
         # The head last: nodes that lose it end by themselves, and take their time.
-        for node in reversed(self._nodes):
+        for node in reversed(self.nodes):
             if node.poll() is None:
                 kill_all(node)
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, *arguments: str) -> subprocess.Popen:
+    def _start(self, *arguments: str, **variables: str) -> subprocess.Popen:
         settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
         path = f"{EXECUTABLES}{os.pathsep}{os.environ['PATH']}"
         return subprocess.Popen(
@@ -85,7 +109,7 @@ class RayCluster:
                 *("--dashboard-agent-listen-port=0", "--object-store-memory=100000000"),
                 *arguments,
             ],
-            env={**clean_environment(), **settings, **self.token, "PATH": path},
+            env={**clean_environment(), **settings, **self.token, "PATH": path, **self._variables, **variables},
             cwd=self.folder,
             stdout=self._log,
             stderr=self._log,

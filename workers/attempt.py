@@ -215,8 +215,9 @@ class Attempt:
     def _checkpoint(self, state: TrainingState, train_seconds: float) -> None:
         started = self.context.clock()
         with self.accountant.phase("checkpoint"):
-            self.checkpoints.save(state.step, state.checkpoint(train_seconds))
+            # Before the checkpoint: no step is gone on from that was not accounted for.
             self.accountant.write("running")
+            self.checkpoints.save(state.step, state.checkpoint(train_seconds))
         self._checkpointed_at = self.context.clock()
         self._checkpoint_duration = self._checkpointed_at - started
 

@@ -12,19 +12,28 @@ if TYPE_CHECKING:
     from workers.store import TrialFolder
 
 COSTS = "costs.parquet"
+COPY = "log/costs.parquet"
+"""The same rows again: nothing else could tell what attempts have cost if the file of them were damaged."""
 
 
 def read_costs(folder: TrialFolder) -> list[Cost]:
-    """Return the cost rows of all attempts so far; a damaged file counts as none."""
+    """Return the cost rows of all attempts so far: from their copy where their file is damaged, none where both are."""
     content = folder.read(COSTS)
     if content is None:
         return []
-    try:
-        return from_parquet(Cost, content, folder.place(COSTS))
-    except RecordError:
-        return []
+    rows = _rows(content)
+    return (rows if rows is not None else _rows(folder.read(COPY) or b"")) or []
 
 
 def write_costs(folder: TrialFolder, rows: Sequence[Cost]) -> None:
     """Write the cost rows of all attempts."""
-    folder.write(COSTS, to_parquet(Cost, rows))
+    content = to_parquet(Cost, rows)
+    folder.write(COSTS, content)
+    folder.write(COPY, content)
+
+
+def _rows(content: bytes) -> list[Cost] | None:
+    try:
+        return from_parquet(Cost, content, COSTS)
+    except RecordError:
+        return None

@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workers.store import Folder
+from workers.store import Folder, StoreError
 from workers.tracking_limits import KEY_LENGTH, allowed_key, allowed_parameters, allowed_tags
 from workers.tracking_pass import KIND_TAG, TRIAL_TAG, Pass, Refused, Run
 from workers.tracking_state import ForwardingState
@@ -126,19 +126,19 @@ def follow(
     forwarder: Forwarder,
     should_stop: Callable[[], bool],
     wait: Callable[[float], object],
-) -> ForwardReport | TrackingUnavailable:
+) -> ForwardReport | TrackingUnavailable | StoreError:
     """Forward again and again until `should_stop`, then once more; return what came of that last pass.
 
-    Between passes it calls `wait` with seconds: 10 after a pass, 0.5 doubling to 30 while MLflow is away.
+    Between passes it calls `wait` with seconds: 10 after a pass, 0.5 doubling to 30 while MLflow or the store is away.
     A `wait` that returns early when the sweep ends (`Event.wait`) makes the end prompt.
     """
     retry_seconds = _FIRST_RETRY_SECONDS
     while True:
         is_last = should_stop()
-        outcome = _attempt(forwarder, load_sweep())
+        outcome = _attempt(forwarder, load_sweep)
         if is_last:
             return outcome
-        if isinstance(outcome, TrackingUnavailable):
+        if isinstance(outcome, (TrackingUnavailable, StoreError)):
             wait(retry_seconds)
             retry_seconds = min(2 * retry_seconds, _LAST_RETRY_SECONDS)
         else:
@@ -146,10 +146,12 @@ def follow(
             retry_seconds = _FIRST_RETRY_SECONDS
 
 
-def _attempt(forwarder: Forwarder, sweep: TrackedSweep) -> ForwardReport | TrackingUnavailable:
+def _attempt(
+    forwarder: Forwarder, load_sweep: Callable[[], TrackedSweep]
+) -> ForwardReport | TrackingUnavailable | StoreError:
     try:
-        return forwarder.forward(sweep)
-    except TrackingUnavailable as error:
+        return forwarder.forward(load_sweep())
+    except (TrackingUnavailable, StoreError) as error:
         return error
 
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from mlflow_server import Backend, free_port, sqlite_at
 from tracked_trials import STARTED_MS, expected_history, log_epochs, tracked_trial
 from workers.metric_log import MetricLog
-from workers.store import Folder
+from workers.store import Folder, StoreError
 from workers.tracked import ForwardReport, TrackedSweep
 from workers.tracking import Forwarder, TrackingUnavailable, follow, probe
 from workers.tracking_uri import default_tracking_uri, redact
@@ -464,6 +464,24 @@ def test_follow_gives_back_the_last_failure(sqlite_backend, forwarder, make_tria
     )
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
     assert "file is not a database" in str(outcome)
+
+
+def test_follow_goes_on_after_the_store_was_away(sqlite_backend, forwarder, make_trial):
+    """A store that cannot be read or written for a while is an outage like one of MLflow."""
+    sweep, waits = TrackedSweep("s", (make_trial("a"),)), []
+
+    def load():
+        if len(waits) < 2:
+            raise StoreError("store: away")
+        return sweep
+
+    outcome = follow(load, forwarder(sqlite_backend), lambda: len(waits) == 3, waits.append)
+    assert waits == [0.5, 1.0, 10.0]
+    assert outcome.rejected == ()
+    assert len(sqlite_backend.history(sweep.trials[0].trial_id)) == 6
+    waits.clear()
+    gone = follow(load, forwarder(sqlite_backend), lambda: True, waits.append)
+    assert str(gone) == "store: away"
 
 
 def test_a_locked_database_is_an_outage(sqlite_backend, forwarder, make_trial):
