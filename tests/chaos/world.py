@@ -179,6 +179,7 @@ class World:
         with contextlib.ExitStack() as stack:
             self.folder = Path(tempfile.mkdtemp(prefix="chaos-"))
             stack.callback(self._remove_folder)
+            before_last = stack.enter_context(contextlib.ExitStack())
             self.processes = stack.enter_context(Descendants())
             self.disk, self.disk_is_own = self._mount_disk(stack)
             self.quota_reached = self.folder / "quota-reached"
@@ -187,6 +188,8 @@ class World:
             self.undisturbed = Store(self.folder / "undisturbed")
             self.prefix = self.objects.new_prefix()
             self.cluster = RayCluster(**self._breakable())
+            # Again after its last process is gone, which may have written to it until then.
+            before_last.callback(shutil.rmtree, self.cluster.folder, ignore_errors=True)
             stack.callback(self.cluster.end)
             for off in self.clocks:
                 self.cluster.add_node(CLOCK_OFF_SECONDS=str(off))
