@@ -205,7 +205,8 @@ class Rank:
 
     def __init__(self) -> None:
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([sys.executable, __file__], stdin=pipe, stdout=pipe)
+        # -P: the folder of this file has one of the name of a room, `evaluation`.
+        self.process = subprocess.Popen([sys.executable, "-P", __file__], stdin=pipe, stdout=pipe)
 
     def start(self, job: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         pickle.dump((job, arguments, options), self.process.stdin)

@@ -64,7 +64,7 @@ def test_a_killed_submit_goes_on_from_the_object_store(command_line, url):
     kill_all(process)
     finished = command_line.run(*arguments)
     assert finished.code == 0, finished.err + finished.out
-    assert "waiting up to 4 s to see whether the process that ran it is still there" in finished.out
+    assert f"waiting up to {LEASE} s to see whether the process that ran it is still there" in finished.out
     status = command_line.run("status", "tiny", "--store", url, "--json").json
     assert status["counts"] == {"done": 3}
     assert max(trial["attempts"] for trial in status["trials"]) == 2

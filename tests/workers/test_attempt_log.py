@@ -14,7 +14,7 @@ from workers.store import Folder, StoreError
 
 def logs_of(context, trial):
     folder = context.store.trial(trial.trial_id)
-    return [folder.read(name).decode() for name in folder.names("log/*")]
+    return [folder.read(name).decode() for name in folder.names("log/attempt-*")]
 
 
 def test_a_trial_says_where_it_ran_and_how_far_it_came(make_trial, make_context):
