@@ -30,6 +30,8 @@ HELD_SHARE = 0.7
 """A holder that could not renew for this share of the lease stops, well before another may take over."""
 RENEWALS = 6
 """So often a holder renews within a lease."""
+WITHDRAWALS = 3
+"""So often a holder tries to give the lock back: else the next one waits for a whole lease."""
 COLLISION_SECONDS = 0.3
 _CANDIDATE = re.compile(r"[0-9a-f]{16}-(?P<seconds>[0-9.]+)")
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -145,9 +147,11 @@ class Lease:
         self._beaten_at = started
 
     def withdraw(self) -> None:
-        """Remove the candidate; where that fails, it dies by itself."""
-        with contextlib.suppress(StoreError):
-            self._candidates.remove(self.name)
+        """Remove the candidate; where that fails again and again, it dies by itself."""
+        for _ in range(WITHDRAWALS):
+            with contextlib.suppress(StoreError):
+                self._candidates.remove(self.name)
+                return
 
     @contextlib.contextmanager
     def renewed(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from mlflow_server import Backend
     from orchestrator.plan import PlannedTrial
-    from workers.store import Store, TrialFolder
+    from workers.store import Folder, Store, TrialFolder
 
 
 @dataclass
@@ -46,7 +47,7 @@ def check_nothing_is_lost(store: Store, name: str, undisturbed: Store, backend: 
 def losses(store: Store, name: str, undisturbed: Store, backend: Backend, seen: Seen) -> Iterator[str]:
     """Yield what a sweep that has ended lacks or has twice, a sentence each."""
     planned = load_sweep(store, name).plan.trials
-    if store.sweep(name).is_locked():
+    if _stays_locked(store.sweep(name)):
         yield f"{name}: its lock is still held"
     ledger = read_ledger(store, planned, name)
     for each in planned:
@@ -161,8 +162,18 @@ def _of_costs(folder: TrialFolder, planned: PlannedTrial, seen: Seen) -> Iterato
         yield "it was trained again after it was done"
 
 
+def _stays_locked(folder: Folder) -> bool:
+    """Whether a lock outlives its holder for longer than one that could not be given back in an outage may."""
+    deadline = time.monotonic() + folder.lock_seconds
+    while folder.is_locked():
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(0.5)
+    return False
+
+
 def _left_behind(folder: TrialFolder) -> Iterator[str]:
-    if folder.is_locked():
+    if _stays_locked(folder):
         yield "its lock is still held"
     left = folder.names("checkpoint/step-*")
     if folder.is_local:

@@ -193,6 +193,17 @@ def test_an_outage_shorter_than_the_lease_is_survived(object_server, bucket_pref
     assert folder.read("name") == b"x"
 
 
+def test_a_lock_is_given_back_though_the_first_tries_fail(object_server, bucket_prefix, s3_proxy):
+    """Else who comes next would wait for a lease of time."""
+    folder = Store.at(object_server.url(bucket_prefix, s3_proxy.port)).sweep("s")
+    with folder.try_lock() as held:
+        assert held
+        s3_proxy.inject(Answer(500), count=2, matches=lambda request: request.method == "DELETE")
+    assert len(s3_proxy.requests(Answer)) == 2
+    with Store.at(object_server.url(bucket_prefix)).sweep("s").try_lock() as held:
+        assert held
+
+
 def test_a_lock_that_was_removed_by_hand_is_lost(url):
     """Who deletes a holder's candidate takes the lock away."""
     folder, other = Store.at(url).sweep("s"), Store.at(url)
