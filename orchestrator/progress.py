@@ -37,7 +37,7 @@ class _Running:
 
 
 class ProgressView:
-    """Hears of trials as `executor.Listener` and shows how the run stands.
+    """Hears of trials as `listeners.Listener` and shows how the run stands.
 
     `seconds` are the expected seconds of each trial; what has ended so far corrects them.
     """
