@@ -59,16 +59,16 @@ class ObjectPlace:
         parts = urlsplit(url)
         # No message repeats the URL: it may hold a password.
         if "@" in parts.netloc:
-            raise StoreError(f"--store: a URL with credentials is refused, for it ends up in logs; {_CREDENTIALS}")
+            raise StoreError(f"a URL with credentials is refused, for it ends up in logs; {_CREDENTIALS}")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         unknown = next((name for name in options if name not in _OPTIONS), None)
         if unknown is not None:
-            raise StoreError(f"--store: no option {unknown!r} in an s3 URL; there are {', '.join(_OPTIONS)}")
+            raise StoreError(f"no option {unknown!r} in an s3 URL; there are {', '.join(_OPTIONS)}")
         if parts.fragment or not _BUCKET.fullmatch(parts.netloc):
-            raise StoreError(f"--store: no bucket's name in {_shown(parts.netloc)}; write s3://bucket/prefix")
+            raise StoreError(f"no bucket's name in {_shown(parts.netloc)}; write s3://bucket/prefix")
         prefix = parts.path.strip("/")
         if any(part in {"", ".", ".."} for part in prefix.split("/")) and prefix:
-            raise StoreError(f"--store: {prefix!r} is not a prefix; write s3://bucket/prefix, without '.' and '..'")
+            raise StoreError(f"{prefix!r} is not a prefix; write s3://bucket/prefix, without '.' and '..'")
         return cls(
             parts.netloc,
             prefix,
@@ -337,7 +337,7 @@ def _matches(name: str, pattern: str) -> bool:
 def _checked(name: str, options: Mapping[str, str], pattern: re.Pattern[str], wanted: str) -> str | None:
     value = options.get(name)
     if value is not None and not pattern.fullmatch(value):
-        raise StoreError(f"--store: {name} in the s3 URL must be {wanted}")
+        raise StoreError(f"{name} in the s3 URL must be {wanted}")
     return value
 
 
@@ -345,7 +345,7 @@ def _lease_seconds(options: Mapping[str, str]) -> float:
     stated = _checked("lease_seconds", options, re.compile(r"[0-9]+(\.[0-9]+)?"), "a number of seconds")
     seconds = float(stated or LEASE_SECONDS)
     if seconds < LEAST_LEASE_SECONDS:
-        raise StoreError(f"--store: lease_seconds in the s3 URL must be {LEAST_LEASE_SECONDS:g} or more")
+        raise StoreError(f"lease_seconds in the s3 URL must be {LEAST_LEASE_SECONDS:g} or more")
     return seconds
 
 

@@ -251,7 +251,7 @@ class Store:
         if not mark:
             return cls(Path(place))
         if scheme != "s3":
-            raise StoreError(f"--store: no store has URLs of {scheme!r}; give a folder, or s3://bucket/prefix")
+            raise StoreError(f"no store has URLs of {scheme!r}; give a folder, or s3://bucket/prefix")
         from workers.object_files import ObjectFiles, ObjectPlace  # stores on disks do without
 
         return cls(ObjectFiles(ObjectPlace.from_url(place)))
