@@ -61,15 +61,17 @@ class _LoggedConsole(Console):
 
 
 class _Log:
-    """Lines that are written together, some seconds after the first of them."""
+    """Lines that are written together, some seconds after the first of them, by one thread at a time."""
 
     def __init__(self, store: Store, sweep: str) -> None:
         self._store = store
         self._sweep = sweep
         self._text = ""
+        self._written = 0
         self._name: str | None = None
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
 
     def add(self, text: str, *, begin: bool = True) -> None:
         """Take lines; `begin` says whether they may be the first."""
@@ -85,21 +87,24 @@ class _Log:
     def close(self) -> None:
         """Write what is not written yet."""
         with self._lock:
-            timer = self._timer
-        if timer is not None:
-            timer.cancel()
-            self._write()
+            if self._timer is not None:
+                self._timer.cancel()
+        self._write()
 
     def _write(self) -> None:
-        with self._lock:
-            self._timer = None
-            text = self._text
-        folder = self._store.sweep(self._sweep)
-        try:
-            self._name = self._name or self._next_name(folder)
-            folder.write(self._name, text.encode())
-        except StoreError:
-            return  # a log that cannot be kept ends no sweep; the next lines try again
+        with self._writing:
+            with self._lock:
+                self._timer = None
+                text = self._text
+            if len(text) == self._written:
+                return
+            folder = self._store.sweep(self._sweep)
+            try:
+                self._name = self._name or self._next_name(folder)
+                folder.write(self._name, text.encode())
+            except StoreError:
+                return  # a log that cannot be kept ends no sweep; the next lines try again
+            self._written = len(text)
 
     def _next_name(self, folder: Folder) -> str:
         earlier = [int(name[-8:-4]) for name in folder.names(f"{LOGS}/driver-[0-9][0-9][0-9][0-9].txt")]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from workers.store import Store
 
 DRIVER = "driver.json"
 RUNNING, STOPPING, WAITING, ENDED = "running", "stopping", "waiting", "ended"
+PULSE_SECONDS = 5.0
+"""How often a driver writes."""
+SILENT_SECONDS = 120.0
+"""After how long without a sign of life a driver is taken for gone."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,45 @@ class Driver:
     def ended(self) -> bool:
         """Whether it has said that it is over; one that was killed never does."""
         return self.state == ENDED
+
+
+class Signs:
+    """The signs of life of a sweep's driver, looked for again and again.
+
+    Whether it lives is judged by whether it writes, on our own clock: that of its machine may be wrong.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sweep: str,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._sweep, self._clock, self._now = store, sweep, clock, now
+        self._begun_at = self._heard_at = clock()
+        self._wrote_at: float | None = None
+
+    def look(self) -> tuple[Driver | None, float]:
+        """Return what the driver last wrote, and the seconds since its last sign of life, as far as can be told."""
+        driver = read_driver(self._store, self._sweep)
+        if driver is None:
+            return None, 0.0
+        if self._wrote_at is None:
+            # Before the first change is seen, the two clocks are all there is to go by.
+            self._heard_at = self._clock() - max(0.0, self._now() - driver.at)
+        elif driver.at != self._wrote_at:
+            self._heard_at = self._clock()
+        self._wrote_at = driver.at
+        return driver, self._clock() - self._heard_at
+
+    def have_ended(self) -> bool:
+        """Look, and return whether no more can come: there is no driver, or it said so, or it has fallen silent."""
+        driver, silent = self.look()
+        if driver is None or driver.ended:
+            return True
+        # A clock that is behind shows as silence until the next time that a driver writes.
+        return silent > SILENT_SECONDS and self._clock() - self._begun_at > 3 * PULSE_SECONDS
 
 
 def read_driver(store: Store, sweep: str) -> Driver | None:

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.drivers import DRIVER, ENDED, PULSE_SECONDS, RUNNING, STOPPING, WAITING
 from orchestrator.periodic import every
 from workers.store import StoreError
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from workers.outcome import Outcome, Progress
     from workers.store import Folder
     from workers.trial import Resources
-
-DRIVER = "driver.json"
-PULSE_SECONDS = 5.0
 
 
 @dataclass
@@ -57,27 +55,19 @@ class _Running:
 
 
 class Pulse:
-    """Hears of trials as `executor.Listener`, and writes now and then how they stand.
+    """Hears of trials as `listeners.Listener`, and writes now and then how a driver stands, from its start to its end.
 
-    `used` are the device-seconds of earlier attempts. `seconds_left` is what is expected to be left. `job` is the id
-    that the cluster knows the driver by.
+    `job` is the id that the cluster knows the driver by.
     """
 
-    def __init__(
-        self,
-        folder: Folder,
-        trials: Sequence[PlannedTrial],
-        nodes: Callable[[], Sequence[Node]],
-        *,
-        used: float = 0.0,
-        seconds_left: Callable[[], float | None] = lambda: None,
-        job: str | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._folder, self._nodes, self._seconds_left, self._clock = folder, nodes, seconds_left, clock
-        self._job = job
-        self._resources = {planned.trial_id: planned.resources for planned in trials}
-        self._device_seconds = used
+    def __init__(self, folder: Folder, *, job: str | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._folder, self._job, self._clock = folder, job, clock
+        self._left: dict[str, Resources] = {}
+        self._nodes: Callable[[], Sequence[Node]] = tuple
+        self._seen: Sequence[Node] = ()
+        self._seen_at = -float("inf")
+        self._seconds_left: Callable[[], float | None] = lambda: None
+        self._device_seconds: float | None = None
         self._running: dict[str, _Running] = {}
         self._counts: Counter[str] = Counter()
         self._why = ""
@@ -85,19 +75,44 @@ class Pulse:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def beating(self) -> Iterator[None]:
+    def beating(self) -> Iterator[Pulse]:
         """Write every five seconds while the block lasts, and once more after it."""
-        self._write("running")
+        self._write()
         try:
             with every(PULSE_SECONDS, self._write):
-                yield
+                yield self
         finally:
-            self._write("ended")
+            self._write(ENDED)
+
+    @contextlib.contextmanager
+    def stage(
+        self,
+        trials: Sequence[PlannedTrial],
+        nodes: Callable[[], Sequence[Node]],
+        *,
+        used: float = 0.0,
+        seconds_left: Callable[[], float | None] = lambda: None,
+    ) -> Iterator[None]:
+        """Tell of these trials while the block lasts, and of the nodes there are.
+
+        `used` are the device-seconds of earlier attempts. `seconds_left` is what is expected to be left.
+        """
+        with self._lock:
+            self._left = {planned.trial_id: planned.resources for planned in trials}
+            self._nodes, self._seconds_left, self._device_seconds = nodes, seconds_left, used
+            self._see_nodes()
+        self._write()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._left, self._running = {}, {}
+                self._nodes, self._seen, self._seconds_left, self._why = tuple, (), lambda: None, ""
 
     def started(self, trial_id: str, ranks: int) -> None:
         """Count the trial as running."""
         with self._lock:
-            self._running[trial_id] = _Running(self._resources[trial_id], ranks, self._clock())
+            self._running[trial_id] = _Running(self._left[trial_id], ranks, self._clock())
 
     def progressed(self, trial_id: str, progress: Progress) -> None:
         """Note how far the trial is."""
@@ -116,7 +131,7 @@ class Pulse:
         """Count how the trial ended."""
         self._stopped(trial_id, outcome.state)
         with self._lock:
-            self._counts["ended"] += 1
+            del self._left[trial_id]
 
     def held_back(self, why: str) -> None:
         """Note why nothing may start."""
@@ -127,19 +142,17 @@ class Pulse:
         self._stopping = True
 
     def tick(self) -> None:
-        """Nothing: a thread keeps the time."""
+        """See which nodes there are: here, because the thread that writes may outlive the connection to Ray."""
+        if self._clock() - self._seen_at >= PULSE_SECONDS:
+            self._see_nodes()
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the file says, all but whether the driver has ended."""
-        devices = self._devices()
         with self._lock:
             now = self._clock()
-            running = dict(self._running)
+            running = self._running
             rates = [each.examples_per_second for each in running.values() if each.examples_per_second is not None]
-            for name, amount in (("CPU", "cpus"), ("GPU", "gpus")):
-                held = (getattr(each.resources, amount) * each.ranks for each in running.values())
-                devices.setdefault(name, {"total": 0.0})["used"] = sum(held)
-            waiting = len(self._resources) - self._counts["ended"] - len(running)
+            waiting = len(self._left) - len(running)
             return {
                 "at": now,
                 "host": socket.gethostname(),
@@ -147,34 +160,40 @@ class Pulse:
                 "job": self._job,
                 "state": self._state(waiting),
                 "why": self._why if waiting else "",
-                "nodes": devices.pop("nodes"),
-                "devices": devices,
+                "nodes": len(self._seen),
+                "devices": {"CPU": self._in_use("cpus"), "GPU": self._in_use("gpus")},
                 "running": [each.as_json(trial_id, now) for trial_id, each in running.items()],
                 "waiting": waiting,
                 **{name: self._counts[name] for name in ("done", "failed", "interruptions", "preemptions")},
                 "examples_per_second": sum(rates) if rates else None,
                 "seconds_left": self._seconds_left(),
-                "device_seconds": self._device_seconds + sum(each.device_seconds(now) for each in running.values()),
+                "device_seconds": self._used(now),
             }
 
-    def _devices(self) -> dict[str, Any]:
-        nodes = self._nodes()
+    def _see_nodes(self) -> None:
+        self._seen, self._seen_at = self._nodes(), self._clock()
+
+    def _in_use(self, what: str) -> dict[str, float]:
         return {
-            "nodes": len(nodes),
-            "CPU": {"total": sum(node.cpus for node in nodes)},
-            "GPU": {"total": sum(node.gpus for node in nodes)},
+            "total": sum(getattr(node, what) for node in self._seen),
+            "used": sum(getattr(each.resources, what) * each.ranks for each in self._running.values()),
         }
 
     def _state(self, waiting: int) -> str:
         if self._stopping:
-            return "stopping"
-        return "waiting" if waiting and not self._running else "running"
+            return STOPPING
+        return WAITING if waiting and not self._running else RUNNING
+
+    def _used(self, now: float) -> float | None:
+        if self._device_seconds is None:
+            return None
+        return self._device_seconds + sum(each.device_seconds(now) for each in self._running.values())
 
     def _stopped(self, trial_id: str, counted: str) -> None:
         with self._lock:
             self._counts[counted] += 1
             running = self._running.pop(trial_id, None)
-            if running is not None:
+            if running is not None and self._device_seconds is not None:
                 self._device_seconds += running.device_seconds(self._clock())
 
     def _write(self, state: str | None = None) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.driver_log import driver_logs
-from orchestrator.drivers import read_driver
+from orchestrator.drivers import Signs
 from orchestrator.errors import SweepError
-from orchestrator.ledger import read_ledger
+from orchestrator.ledger import RUNNING, read_ledger
 from orchestrator.sweeps import load_sweep, trials_named
 from workers.trial_files import LOGS
 
@@ -35,21 +35,18 @@ def driver_text(store: Store, sweep: str) -> GrowingText:
     names = driver_logs(store, sweep)[-1:]
     if not names:
         raise SweepError(f"no driver of sweep {sweep!r} has said anything yet")
-
-    def has_ended() -> bool:
-        driver = read_driver(store, sweep)
-        return driver is None or driver.ended
-
-    return GrowingText(lambda: _joined(store.sweep(sweep), names), has_ended)
+    return GrowingText(lambda: _joined(store.sweep(sweep), names), Signs(store, sweep).have_ended)
 
 
 def trial_text(store: Store, sweep: str, prefix: str) -> GrowingText:
     """Return what all attempts at a trial said, one after the other. Raises SweepError where there is no such trial."""
     (planned,) = trials_named(load_sweep(store, sweep), [prefix])
-    folder = store.trial(planned.trial_id)
+    folder, signs = store.trial(planned.trial_id), Signs(store, sweep)
 
     def has_ended() -> bool:
-        return read_ledger(store, [planned], sweep)[planned.trial_id].finished
+        # Another sweep may run the trial too.
+        status = read_ledger(store, [planned], sweep)[planned.trial_id]
+        return status.finished or (status.state != RUNNING and signs.have_ended())
 
     return GrowingText(lambda: _joined(folder, folder.names(f"{LOGS}/attempt-*.txt")), has_ended)
 

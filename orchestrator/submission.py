@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.driver_log import logged_console
 from orchestrator.errors import SweepError
 from orchestrator.forwarding import Forwarding
 from orchestrator.inception import check_weights
 from orchestrator.ledger import DONE, FAILED, TRAINED, TrialStatus, count_states, read_ledger
+from orchestrator.listeners import Listeners
 from orchestrator.notify import end_of, notify, obstacle
 from orchestrator.observations import budget_of, estimate_trials, used_by
 from orchestrator.periodic import every
@@ -45,14 +48,18 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 0, 1, 2, 130
 
 @dataclass(frozen=True)
 class SubmitOptions:
-    """How a sweep is run; nothing here changes its numbers. `environment` has what `notify` of its spec names."""
+    """How a sweep is run; nothing here changes its numbers.
+
+    `environment` has what `notify` of its spec names; `job` is the id that a cluster knows its driver by.
+    """
 
     data_root: Path
     tracking_uri: str | None = None
     retry_failed: bool = False
     checkpoint_seconds: float = 30.0
     train: bool = True
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    job: str | None = None
 
 
 def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Console) -> int:
@@ -68,29 +75,38 @@ def submit(spec: SweepSpec, store: Store, options: SubmitOptions, console: Conso
         dataset.check_present(options.data_root)
     check_weights((each.evaluation for each in [*planned.trials, *planned.waiting]), options.data_root)
     store.check_writable()
-    _print_if_any(obstacle(spec.notify, options.environment), console)
-    with sole_driver(store, spec.name, console.print) as hold:
-        sweep = save_sweep(store, planned, time.time())
-        if options.retry_failed:
-            _forget_failures(store, sweep)
-            sweep = replace(sweep, plan=resolve(spec, store))
-        with Forwarding(store, sweep.name, options.tracking_uri) as forwarding, ExitStack() as held:
-            driver = _Driver(store, options, console, Requests(store, sweep.name, hold), held)
-            sweep, outcomes = driver.run(sweep)
-            if driver.requests.hold_lost:
-                raise SweepError(
-                    f"sweep {sweep.name!r}: the store {store} was away for so long that another process may run the "
-                    "sweep by now; what ran was stopped, and submitting again goes on from the last checkpoints"
-                )
-            ledger = read_ledger(store, sweep.plan.trials, sweep.name)
-            write_sweep_report(store, sweep, ledger, console)
-            forwarding.finish(console)
-        stopped = driver.requests.stop.made
-        code = _conclude(sweep, ledger, outcomes, console, stopped=stopped, train=options.train)
-        if not stopped:
-            news = end_of(sweep, ledger, finished=code == EXIT_DONE)
-            _print_if_any(notify(spec.notify, news, options.environment), console)
-        return code
+    with (
+        sole_driver(store, spec.name, console.print) as hold,
+        Pulse(store.sweep(spec.name), job=options.job).beating() as pulse,
+        logged_console(console, store, spec.name) as logged,
+    ):
+        _print_if_any(obstacle(spec.notify, options.environment), logged)
+        return _drive(planned, store, options, logged, Requests(store, spec.name, hold), pulse)
+
+
+def _drive(
+    planned: Plan, store: Store, options: SubmitOptions, console: Console, requests: Requests, pulse: Pulse
+) -> int:
+    sweep = save_sweep(store, planned, time.time())
+    if options.retry_failed:
+        _forget_failures(store, sweep)
+        sweep = replace(sweep, plan=resolve(planned.spec, store))
+    with Forwarding(store, sweep.name, options.tracking_uri) as forwarding, ExitStack() as held:
+        sweep, outcomes = _Driver(store, options, console, requests, pulse, held).run(sweep)
+        if requests.hold_lost:
+            raise SweepError(
+                f"sweep {sweep.name!r}: the store {store} was away for so long that another process may run the "
+                "sweep by now; what ran was stopped, and submitting again goes on from the last checkpoints"
+            )
+        ledger = read_ledger(store, sweep.plan.trials, sweep.name)
+        write_sweep_report(store, sweep, ledger, console)
+        forwarding.finish(console)
+    stopped = requests.stop.made
+    code = _conclude(sweep, ledger, outcomes, console, stopped=stopped, train=options.train)
+    if not stopped:
+        news = end_of(sweep, ledger, finished=code == EXIT_DONE)
+        _print_if_any(notify(planned.spec.notify, news, options.environment), console)
+    return code
 
 
 def _print_if_any(line: str | None, console: Console) -> None:
@@ -106,6 +122,7 @@ class _Driver:
     options: SubmitOptions
     console: Console
     requests: Requests
+    pulse: Pulse
     held: ExitStack
 
     def run(self, sweep: Sweep) -> tuple[Sweep, Mapping[str, Outcome]]:
@@ -168,21 +185,13 @@ class _Driver:
             device_seconds=used,
             **({"may_launch": budget.may_launch} if budget else {}),
         )
-        pulse = Pulse(
-            self.store.sweep(sweep.name),
-            trials,
-            cluster.nodes,
-            used=used,
-            seconds_left=view.seconds_left,
-            job=cluster.job_id(),
-        )
         with (
-            pulse.beating(),
+            self.pulse.stage(trials, cluster.nodes, used=used, seconds_left=view.seconds_left),
             every(REQUESTS_SECONDS, self.requests.look),
             executor.stopping_on_signals(self.requests.stop),
             view.shown(),
         ):
-            return executor.execute(trials, self._settings(sweep), executor.Listeners(view, pulse), terms)
+            return executor.execute(trials, self._settings(sweep), Listeners(view, self.pulse), terms)
 
     def _settings(self, sweep: Sweep) -> WorkerSettings:
         return WorkerSettings(

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.drivers import Driver, read_driver
+from orchestrator.drivers import SILENT_SECONDS, Signs
 from orchestrator.ledger import CANCELLED, DONE, FAILED, count_states, read_ledger
 from orchestrator.progress import describe, duration
 from orchestrator.sweeps import load_sweep
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from orchestrator.drivers import Driver
     from orchestrator.ledger import TrialStatus
     from workers.store import Store
 
@@ -29,8 +30,6 @@ LEDGER_SHARE = 10
 """The ledger is read again after so many times as long as reading it took: a large one on a slow store, rarely."""
 APPEARS_SECONDS = 120.0
 """How long a driver is waited for where none runs: a job takes a while to start."""
-SILENT_SECONDS = 120.0
-"""After how long without a sign of life a driver is taken for gone. It writes every five seconds."""
 SHOWN_RUNNING = 16
 EXIT_DONE, EXIT_UNFINISHED = 0, 1
 
@@ -62,10 +61,7 @@ class Sight:
 
 
 class Watch:
-    """Looks at a sweep again and again. Raises SweepError where the store has no such sweep.
-
-    Whether its driver lives is judged by whether it writes, on our own clock: that of its machine may be wrong.
-    """
+    """Looks at a sweep again and again. Raises SweepError where the store has no such sweep."""
 
     def __init__(
         self,
@@ -74,35 +70,23 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._store, self._clock, self._now = store, clock, now
+        self._store, self._clock = store, clock
         self._sweep = load_sweep(store, name)
+        self._signs = Signs(store, name, clock, now)
         self._ledger: dict[str, TrialStatus] = {}
         self._ledger_due = clock()
-        self._wrote_at: float | None = None
-        self._heard_at = clock()
 
     def look(self) -> Sight:
         """Return the sweep as it stands."""
         self._read_ledger()
-        driver = read_driver(self._store, self._sweep.name)
+        driver, silent = self._signs.look()
         return Sight(
             name=self._sweep.name,
             counts=count_states(self._ledger.values()),
             names={planned.trial_id: describe(planned) for planned in self._sweep.plan.trials},
             driver=driver,
-            silent=self._silent(driver),
+            silent=silent,
         )
-
-    def _silent(self, driver: Driver | None) -> float:
-        if driver is None:
-            return 0.0
-        if self._wrote_at is None:
-            # Before the first change is seen, the two clocks are all there is to go by.
-            self._heard_at = self._clock() - max(0.0, self._now() - driver.at)
-        elif driver.at != self._wrote_at:
-            self._heard_at = self._clock()
-        self._wrote_at = driver.at
-        return self._clock() - self._heard_at
 
     def _read_ledger(self) -> None:
         begun = self._clock()
@@ -202,7 +186,7 @@ def _standing(sight: Sight) -> str:
 
 
 def _room(sight: Sight) -> str:
-    if sight.driver is None or not sight.driven:
+    if sight.driver is None or not sight.driven or not sight.driver.nodes:
         return ""
     devices = [f"{kind} {used:g} of {total:g} in use" for kind, (used, total) in sight.driver.devices.items() if total]
     nodes = "1 node" if sight.driver.nodes == 1 else f"{sight.driver.nodes} nodes"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from orchestrator.drivers import Driver
     from orchestrator.sweeps import Sweep
     from workers.store import Store
 
@@ -78,7 +79,7 @@ def _stop(store: Store, name: str, out: Console) -> int:
         out.print(f"{name}: no driver runs it; there is nothing to stop")
         return 0
     request_stop(store, name)
-    if _answered(lambda: _has_heard(store, name)):
+    if _answered(lambda: _has_heard(store, name, driver)):
         out.print(f"{name}: stops, after what runs has checkpointed; `mrvae-orch watch {name}` shows when")
         return 0
     out.print(
@@ -90,6 +91,7 @@ def _stop(store: Store, name: str, out: Console) -> int:
 
 
 def _stop_job(store: Store, name: str, address: str, place: str, out: Console) -> int:
+    from orchestrator.drivers import read_driver
     from orchestrator.jobs import PENDING, job_family
     from orchestrator.requests import request_stop
     from orchestrator.sending import open_cluster
@@ -101,8 +103,9 @@ def _stop_job(store: Store, name: str, address: str, place: str, out: Console) -
         return 0
     job_id = job.job_id
     if job.status != PENDING:
+        before = read_driver(store, name)
         request_stop(store, name)
-        if _answered(lambda: _has_heard(store, name) or cluster.has_ended(job_id)):
+        if _answered(lambda: _has_heard(store, name, before) or cluster.has_ended(job_id)):
             out.print(f"{name}: stops, after what runs has checkpointed; `mrvae-orch watch {name}` shows when")
             return 0
     cluster.stop(job_id)
@@ -110,11 +113,14 @@ def _stop_job(store: Store, name: str, address: str, place: str, out: Console) -
     return 0
 
 
-def _has_heard(store: Store, name: str) -> bool:
+def _has_heard(store: Store, name: str, before: Driver | None) -> bool:
+    """Whether a driver has written since that it stops or has ended: what an earlier one left is no answer."""
     from orchestrator.drivers import STOPPING, read_driver
 
     driver = read_driver(store, name)
-    return driver is not None and (driver.ended or driver.state == STOPPING)
+    if driver is None or (before is not None and driver.at == before.at):
+        return False
+    return driver.ended or driver.state == STOPPING
 
 
 def _answered(has_heard: Callable[[], bool]) -> bool:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -46,5 +45,5 @@ def command(
     from orchestrator.sweeps import load_sweep
 
     spec = with_evaluation(load_sweep(store, sweep_name).plan.spec, metrics=metrics, betas=betas, split=split)
-    options = SubmitOptions(data_root=data_root, tracking_uri=tracking_uri, train=False, environment=os.environ)
+    options = SubmitOptions(data_root=data_root, tracking_uri=tracking_uri, train=False)
     context.exit(run_here(spec, store, options))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from workers.store import Store, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from orchestrator.spec import SweepSpec
     from orchestrator.submission import SubmitOptions
@@ -118,35 +118,27 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, markup=False, width=PLAIN_WIDTH)
 
 
-def send_to(
-    address: str,
-    context: click.Context,
-    spec: SweepSpec,
-    store: Store,
-    *,
-    tracking_uri: str | None,
-    checkpoint_seconds: float,
-    code: bool,
-    stay: bool,
-    retry_failed: bool = False,
-    retry_joined: bool = False,
+def send_to_cluster(
+    context: click.Context, spec: SweepSpec, *, retry_failed: bool = False, retry_joined: bool = False
 ) -> int:
-    """Send a sweep to a cluster with the options of a command, and return the exit code."""
+    """Send a sweep to the cluster of --address, as a command's other options say, and return the exit code."""
     from orchestrator.jobs import SentSweep
     from orchestrator.sending import cluster_place, open_cluster, send_sweep, tracking_place
 
+    given = context.params
     # The cluster has a data folder of its own, unless one is named.
     is_named = context.get_parameter_source("data_root") is not ParameterSource.DEFAULT
     sweep = SentSweep(
         spec,
         place_on_cluster(context),
-        data_root=cluster_place("--data", str(context.params["data_root"])) if is_named else None,
-        tracking_uri=tracking_place(tracking_uri),
+        data_root=cluster_place("--data", str(given["data_root"])) if is_named else None,
+        tracking_uri=tracking_place(given["tracking_uri"]),
         retry_failed=retry_failed,
-        checkpoint_seconds=checkpoint_seconds,
-        code=code,
+        checkpoint_seconds=given["checkpoint_every"],
+        code=given["code"],
     )
-    return send_sweep(open_cluster(address), sweep, store, console(), stay=stay, retry_joined=retry_joined)
+    cluster = open_cluster(given["address"])
+    return send_sweep(cluster, sweep, given["store"], console(), stay=given["stay"], retry_joined=retry_joined)
 
 
 def place_on_cluster(context: click.Context) -> str:
@@ -158,24 +150,17 @@ def place_on_cluster(context: click.Context) -> str:
 
 def run_here(spec: SweepSpec, store: Store, options: SubmitOptions, *, connect: bool = False) -> int:
     """Run a sweep on this machine's Ray, or on the cluster whose job this process is, and return the exit code."""
-    from orchestrator.driver_log import logged_console
     from orchestrator.submission import submit
 
-    with contextlib.ExitStack() as held:
-        if connect:
-            held.enter_context(_this_cluster())
-        return submit(spec, store, options, held.enter_context(logged_console(console(), store, spec.name)))
-
-
-@contextlib.contextmanager
-def _this_cluster() -> Iterator[None]:
-    from orchestrator.cluster import connected_ray
+    if not connect:
+        return submit(spec, store, options, console())
+    from orchestrator.cluster import connected_ray, job_id
     from orchestrator.parcel import LOCK, differences
 
     for difference in differences(Path(LOCK).read_text()):
         console().print(difference, soft_wrap=True)
     with connected_ray():
-        yield
+        return submit(spec, store, replace(options, job=job_id()), console())
 
 
 def print_scale(spec: SweepSpec, out: Console) -> None:

@@ -13,7 +13,7 @@ from orchestrator.cli.options import (
     data_option,
     follow_option,
     run_here,
-    send_to,
+    send_to_cluster,
     store_option,
     sweep_argument,
     tracking_option,
@@ -79,19 +79,7 @@ def command(
     forget_ends(store, sweep_name, ended)
     spec = sweep.plan.spec
     if address is not None:
-        context.exit(
-            send_to(
-                address,
-                context,
-                spec,
-                store,
-                tracking_uri=tracking_uri,
-                checkpoint_seconds=checkpoint_every,
-                code=code,
-                stay=stay,
-                retry_joined=True,
-            )
-        )
+        context.exit(send_to_cluster(context, spec, retry_joined=True))
     try:
         options = SubmitOptions(data_root=data_root, tracking_uri=tracking_uri, checkpoint_seconds=checkpoint_every)
         context.exit(run_here(spec, store, options))

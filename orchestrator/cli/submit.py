@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +14,7 @@ from orchestrator.cli.options import (
     print_scale,
     run_here,
     scale_option,
-    send_to,
+    send_to_cluster,
     set_option,
     spec_argument,
     store_option,
@@ -86,20 +85,7 @@ def command(
         return
     print_scale(spec, console())
     if address is not None:
-        context.exit(
-            send_to(
-                address,
-                context,
-                spec,
-                store,
-                tracking_uri=tracking_uri,
-                retry_failed=retry_failed,
-                retry_joined=retry_failed,
-                checkpoint_seconds=checkpoint_every,
-                code=code,
-                stay=stay,
-            )
-        )
+        context.exit(send_to_cluster(context, spec, retry_failed=retry_failed, retry_joined=retry_failed))
     if stay or code:
         raise click.UsageError("--follow and --code are of a cluster; add --address")
     from orchestrator.submission import SubmitOptions
@@ -109,6 +95,5 @@ def command(
         tracking_uri=tracking_uri,
         retry_failed=retry_failed,
         checkpoint_seconds=checkpoint_every,
-        environment=os.environ,
     )
     context.exit(run_here(spec, store, options, connect=connect))

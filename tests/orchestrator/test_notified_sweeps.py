@@ -40,6 +40,10 @@ def test_a_sweep_that_fails_is_told_of_and_a_webhook_that_fails_changes_nothing(
     assert failed.out.splitlines()[-1] == (
         "notify: nobody was told that tiny has ended unfinished: 1 failed: 127.0.0.1: it answered 403"
     )
+    with webhook(200) as server:
+        again = command_line.run("retry", "tiny", "--failed", MRVAE_NOTIFY_TEAM=server.at())
+    assert again.code == 1, again.out + again.err
+    assert [json.loads(content)["event"] for _, _, content in server.received] == ["failed"]
     unset = command_line.run("submit", "spec.yaml")
     assert unset.code == 1
     first = unset.out.splitlines()[0]

@@ -6,9 +6,10 @@ import pytest
 
 from command_line import SPEC
 from orchestrator.admission import Node
+from orchestrator.drivers import DRIVER, PULSE_SECONDS
 from orchestrator.periodic import every
 from orchestrator.plan import plan
-from orchestrator.pulse import DRIVER, Pulse
+from orchestrator.pulse import Pulse
 from orchestrator.requests import Requests, request_retry, request_stop
 from orchestrator.spec_file import spec_from_text
 from workers.outcome import Outcome, Progress
@@ -29,7 +30,9 @@ def pulse(tmp_path):
     clock = Clock()
     nodes = [Node("a", cpus=4.0), Node("b", cpus=4.0, gpus=2.0)]
     folder = Store(tmp_path).sweep("tiny")
-    return Pulse(folder, TRIALS, lambda: nodes, used=5.0, seconds_left=lambda: 60.0, clock=clock), clock, folder
+    shown = Pulse(folder, clock=clock)
+    with shown.stage(TRIALS, lambda: nodes, used=5.0, seconds_left=lambda: 60.0):
+        yield shown, clock, folder
 
 
 def test_snapshot_says_how_the_sweep_stands(pulse):
@@ -68,9 +71,37 @@ def test_states_are_waiting_running_stopping_and_ended(pulse):
     assert folder.read_json(DRIVER)["state"] == "ended"
 
 
-def test_an_unwritable_store_stops_no_driver(tmp_path, pulse):
+def test_a_driver_has_ended_after_its_last_stage(tmp_path):
+    """Between stages, and while it reports, it runs on: who follows it must not leave."""
+    folder = Store(tmp_path).sweep("tiny")
+    shown = Pulse(folder, clock=Clock())
+    with shown.beating():
+        assert folder.read_json(DRIVER)["state"] == "running"
+        with shown.stage(TRIALS, lambda: [Node("a", cpus=4.0)], used=5.0):
+            assert folder.read_json(DRIVER)["state"] == "waiting"
+            shown.started(TRIALS[0].trial_id, 1)
+            shown.interrupted(TRIALS[0].trial_id, 1, "its node is gone")
+        between = shown.snapshot()
+        assert (between["state"], between["waiting"], between["nodes"]) == ("running", 0, 0)
+        with shown.stage(TRIALS[:1], list, used=7.0):
+            assert shown.snapshot()["device_seconds"] == 7.0
+    ended = folder.read_json(DRIVER)
+    assert (ended["state"], ended["interruptions"], ended["device_seconds"]) == ("ended", 1, 7.0)
+
+
+def test_nodes_that_come_are_seen(tmp_path):
+    nodes, clock = [Node("a", cpus=4.0)], Clock()
+    shown = Pulse(Store(tmp_path).sweep("tiny"), clock=clock)
+    with shown.stage(TRIALS, lambda: list(nodes)):
+        nodes.append(Node("b", cpus=2.0))
+        clock.now += PULSE_SECONDS
+        shown.tick()
+        assert shown.snapshot()["devices"]["CPU"] == {"total": 6.0, "used": 0}
+
+
+def test_an_unwritable_store_stops_no_driver(tmp_path):
     """The file is a view: what cannot be written is left out."""
-    shown, *_ = pulse
+    shown = Pulse(Store(tmp_path).sweep("tiny"))
     (tmp_path / "sweeps").write_text("a file stands here")
     with shown.beating():
         json.dumps(shown.snapshot())

@@ -6,16 +6,17 @@ import threading
 import pytest
 
 from command_line import SPEC, CommandLine
+from orchestrator.cli.cancel import _has_heard
 from orchestrator.cli.options import console
 from orchestrator.driver_log import driver_logs, logged_console
-from orchestrator.drivers import DRIVER, read_driver
+from orchestrator.drivers import DRIVER, SILENT_SECONDS, Signs, read_driver
 from orchestrator.reading_logs import GrowingText, follow_text
 from orchestrator.requests import RETRY, STOP, cancel_trials, cancelled_trials
 from orchestrator.selection import resolve
 from orchestrator.spec_file import spec_from_text
 from orchestrator.sweeps import save_sweep, sole_driver
-from orchestrator.watching import SILENT_SECONDS, Watch
-from workers.store import Store
+from orchestrator.watching import Watch
+from workers.store import Folder, Store
 from workers.trial_files import FAILURE
 
 RECORD = {
@@ -121,7 +122,7 @@ def test_cancel_waits_for_the_drivers_answer(laptop, store, sweep):
     def answer():
         while store.sweep("tiny").read(STOP) is None:
             pass
-        write_driver(store, state="stopping")
+        write_driver(store, state="stopping", at=1005.0)
 
     threading.Thread(target=answer, daemon=True).start()
     stopped = laptop.ask("cancel", "tiny")
@@ -166,6 +167,58 @@ def test_what_a_driver_prints_is_kept(store, sweep, capsys):
 def fail_after(out, line):
     out.print(line)
     raise ZeroDivisionError("of the test")
+
+
+def test_what_an_earlier_driver_left_is_no_answer(store, sweep):
+    """A stop that was asked for while a job was starting is not taken for heard."""
+    write_driver(store, state="ended")
+    before = read_driver(store, "tiny")
+    assert not _has_heard(store, "tiny", before)
+    write_driver(store, state="running", at=1005.0)
+    assert not _has_heard(store, "tiny", before)
+    write_driver(store, state="stopping", at=1010.0)
+    assert _has_heard(store, "tiny", before)
+
+
+def test_the_log_of_a_killed_driver_ends(store, sweep):
+    """It never says that it has ended; and one whose clock is an hour behind is waited for."""
+    times = {"clock": 0.0, "now": 3600.0}
+    signs = Signs(store, "tiny", clock=lambda: times["clock"], now=lambda: times["now"])
+    assert signs.have_ended()
+    write_driver(store, at=0.0)
+    assert not signs.have_ended()
+    times["clock"] += 10
+    write_driver(store, at=10.0)
+    assert not signs.have_ended()
+    times["clock"] += SILENT_SECONDS + 1
+    assert signs.have_ended()
+
+
+def test_a_slow_store_does_not_lose_the_last_lines_of_a_log(store, sweep, monkeypatch):
+    """A write that takes long is not overtaken by the next one, which has more lines."""
+    begun, released, ended = threading.Event(), threading.Event(), threading.Event()
+    write = Folder.write
+
+    def slow_at_first(folder, name, content):
+        is_first = not begun.is_set()
+        if is_first:
+            begun.set()
+            released.wait(30)
+        stored = write(folder, name, content)
+        if is_first:
+            ended.set()
+        return stored
+
+    monkeypatch.setattr("orchestrator.driver_log.WRITE_SECONDS", 0.01)
+    monkeypatch.setattr("workers.store.Folder.write", slow_at_first)
+    with logged_console(console(), store, "tiny") as logged:
+        logged.print("first")
+        assert begun.wait(30)
+        logged.print("last")
+        threading.Timer(0.2, released.set).start()
+    assert ended.wait(30)
+    (name,) = driver_logs(store, "tiny")
+    assert store.sweep("tiny").read(name) == b"first\nlast\n"
 
 
 def test_a_log_is_followed_to_its_end():
