@@ -189,8 +189,7 @@ def to_table(kind: type[Record], rows: Sequence[Record]) -> pa.Table:
     """Return the rows as an Arrow table with the kind's schema."""
     # By column, which is several times as fast as by row: a report writes hundreds of thousands.
     columns = schema(kind)
-    values = list(zip(*map(attrgetter(*columns.names), rows), strict=True)) or [()] * len(columns)
-    arrays = [pa.array(column, field.type) for column, field in zip(values, columns, strict=True)]
+    arrays = [pa.array(list(map(attrgetter(column.name), rows)), column.type) for column in columns]
     return pa.Table.from_arrays(arrays, schema=columns)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from evaluation import compute
@@ -69,7 +70,7 @@ def methods_table(series: Sequence[Series]) -> Table:
     }
     if all(piece.joules is None for one in series for piece in one.spent):
         del columns["energy"]  # no device has told
-    return _long_table(columns, series, "the first", "seeds.csv has every seed of all")
+    return _long_table(columns, series, len(series), "the first", "seeds.csv has every seed of all")
 
 
 def seeds_table(series: Sequence[Series]) -> Table:
@@ -88,7 +89,7 @@ def seeds_table(series: Sequence[Series]) -> Table:
         "remark": lambda row: row[1].reason,
     }
     rows = [(one, seed) for one in series for seed in one.seeds]
-    return _long_table(columns, rows, "the first", "seeds.csv has all")
+    return _long_table(columns, rows, len(rows), "the first", "seeds.csv has all")
 
 
 def choices_table(sweep: SweepRecord) -> Table:
@@ -135,7 +136,7 @@ def trials_table(trials: Sequence[TrialRecord]) -> Table:
         "tracking": lambda trial: Cell("open", link=link) if (link := web_address(trial.tracking_url)) else NONE,
         "message": lambda trial: trial.message,
     }
-    return _long_table(columns, trials, "those not done first", "trials.csv has all")
+    return _long_table(columns, trials, len(trials), "those not done first", "trials.csv has all")
 
 
 def points_table(trials: Sequence[TrialRecord]) -> Table:
@@ -149,8 +150,9 @@ def points_table(trials: Sequence[TrialRecord]) -> Table:
         "ELBO": lambda row: significant(row[1].elbo, 4),
         **{metric.label: _metric(metric) for metric in METRICS},
     }
-    rows = [(trial, point) for trial in trials for point in trial.points]
-    return without_empty(_long_table(columns, rows, "the first", "points.csv has all"))
+    rows = ((trial, point) for trial in trials for point in trial.points)
+    count = sum(len(trial.points) for trial in trials)
+    return without_empty(_long_table(columns, rows, count, "the first", "points.csv has all"))
 
 
 def _metric(metric: Metric) -> Callable[[tuple[TrialRecord, Point]], str]:
@@ -194,11 +196,11 @@ def _table(columns: Mapping[str, Callable[[Any], str | Cell]], rows: Iterable[An
 
 
 def _long_table(
-    columns: Mapping[str, Callable[[Any], str | Cell]], rows: Sequence[Any], which: str, where: str
+    columns: Mapping[str, Callable[[Any], str | Cell]], rows: Iterable[Any], count: int, which: str, where: str
 ) -> Table:
     """Return a table of the first `MOST_ROWS`, saying which of how many these are and where the others are."""
-    note = f"{MOST_ROWS:,} of {len(rows):,} are shown, {which}; {where}." if len(rows) > MOST_ROWS else ""
-    return replace(_table(columns, rows[:MOST_ROWS]), note=note)
+    note = f"{MOST_ROWS:,} of {count:,} are shown, {which}; {where}." if count > MOST_ROWS else ""
+    return replace(_table(columns, islice(rows, MOST_ROWS)), note=note)
 
 
 def _cell(content: str | Cell) -> Cell:

@@ -38,7 +38,6 @@ def shell():
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    started: set[psutil.Process] = set()
     try:
         # One that does not end shows how far it came.
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -47,10 +46,12 @@ def shell():
     finally:
         if process.poll() is None:
             kill_all(process)
-        left = [each for each in psutil.process_iter() if _belongs(each, folder)]
-        for each in left:
-            each.kill()
-        psutil.wait_procs([*left, *started], timeout=30)
+        # What is killed may have started something meanwhile.
+        while left := [each for each in psutil.process_iter() if _belongs(each, folder)]:
+            for each in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+            psutil.wait_procs(left, timeout=30)
         shutil.rmtree(folder, ignore_errors=True)
 
 
