@@ -73,6 +73,12 @@ def submit(command_line, proxy):
     process.communicate()
 
 
+def wait_for_another_trial(command_line):
+    """Wait until one trial more is done: what MLflow suffers holds up no training."""
+    done = len(done_trials(command_line))
+    wait_for(lambda: len(done_trials(command_line)) > done)
+
+
 def wait_for_runs(backend, submit, number=1):
     wait_for(lambda: backend.query("select count(*) from tags where key = 'trial_id'")[0][0] >= number)
     assert submit.poll() is None, "the sweep ended before its runs appeared"
@@ -120,8 +126,7 @@ def test_a_server_killed_and_started_again(command_line, server, backend, submit
     """After kill -9 of MLflow's server in a sweep the trials go on, and the server that comes back gets the rest."""
     wait_for_runs(backend, submit)
     server.kill()
-    done = len(done_trials(command_line))
-    wait_for(lambda: len(done_trials(command_line)) > done)
+    wait_for_another_trial(command_line)
     server.start()
     check_ended_well(submit)
     check_all_is_there_once(command_line, backend)
@@ -145,8 +150,7 @@ def test_answers_that_come_too_late_in_the_middle_of_a_sweep(command_line, backe
     wait_for_runs(backend, submit)
     proxy.inject(Delay(30))
     wait_for(lambda: proxy.requests(Delay))
-    done = len(done_trials(command_line))
-    wait_for(lambda: len(done_trials(command_line)) > done)
+    wait_for_another_trial(command_line)
     proxy.clear()
     check_ended_well(submit)
     check_all_is_there_once(command_line, backend)
@@ -173,8 +177,7 @@ def test_a_database_that_is_locked(command_line, backend, database, submit):
             holder.execute("BEGIN EXCLUSIVE")
         else:
             holder.execute("LOCK TABLE runs, metrics, tags IN ACCESS EXCLUSIVE MODE")
-        done = len(done_trials(command_line))
-        wait_for(lambda: len(done_trials(command_line)) > done)
+        wait_for_another_trial(command_line)
         holder.rollback()
     check_ended_well(submit)
     check_all_is_there_once(command_line, backend)
@@ -186,8 +189,7 @@ def test_postgresql_killed_and_started_again(command_line, postgres, backend, su
     """After kill -9 of the database behind MLflow the sweep goes on, and it gets the rest when it is back."""
     wait_for_runs(backend, submit)
     postgres.kill()
-    done = len(done_trials(command_line))
-    wait_for(lambda: len(done_trials(command_line)) > done)
+    wait_for_another_trial(command_line)
     postgres.start()
     check_ended_well(submit)
     check_all_is_there_once(command_line, backend)
