@@ -9,17 +9,16 @@ import safetensors.torch
 import torch
 
 from command_line import SPEC, CommandLine, kill_all, wait_until
-from evaluation.records import HistoryRow, from_parquet
+from undisturbed import check_all_is_whole
 from workers.attempt import Attempt
 from workers.costs import read_costs
-from workers.data.digits import Digits
 from workers.outcome import Outcome
-from workers.run import Context, run_trial
+from workers.run import run_trial
 from workers.store import Store
-from workers.trial import Evaluation, Resources, Trial
 
 # Long enough to be caught in the middle.
-LONG = SPEC.replace("epochs: 3", "epochs: 150")
+EPOCHS = 150
+LONG = SPEC.replace("epochs: 3", f"epochs: {EPOCHS}")
 ONE_LONG = LONG.replace("  - {kind: beta-vae, betas: [0.1, 1]}\n", "")
 
 
@@ -36,30 +35,6 @@ def mid_training(command_line: CommandLine):
     return wait_until(look)
 
 
-def undisturbed_tensors(folder, store):
-    """Train the same trial in this process, in a store of its own, and return its final weights."""
-    trial = Trial.from_json(Store(folder.parents[1]).trial(folder.name).read_json("trial.json"))
-    data = Digits(train_limit=256).load(folder)
-    evaluation = Evaluation(betas=(0.1,)).for_method(trial.method)
-    context = Context(store, "undisturbed", evaluation, Resources(), load_data=lambda _: data)
-    assert run_trial(trial, context) == Outcome("done")
-    return safetensors.torch.load(store.trial(folder.name).read("checkpoint/final.safetensors"))
-
-
-def check_all_is_whole(command_line: CommandLine, trials: int, store: Store):
-    """Every trial is done once, its bits are those of an undisturbed run, and its history has every epoch once."""
-    folders = sorted((command_line.store / "trials").iterdir())
-    assert len(folders) == trials
-    for folder in folders:
-        found = safetensors.torch.load_file(folder / "checkpoint/final.safetensors")
-        expected = undisturbed_tensors(folder, store)
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
-        history = from_parquet(HistoryRow, (folder / "history.parquet").read_bytes(), "history")
-        assert [row.epoch for row in history] == list(range(150))
-        assert not list(folder.rglob("*.tmp"))
-        assert not list(folder.glob("checkpoint/step-*"))
-
-
 def test_everything_killed_and_submitted_again(command_line, tmp_path):
     """After kill -9 of the driver, Ray and all workers, with the newest checkpoint cut, the same submit finishes."""
     command_line.write_spec(LONG)
@@ -74,7 +49,7 @@ def test_everything_killed_and_submitted_again(command_line, tmp_path):
     assert status["counts"]["pending"] >= 1
     again = command_line.run("submit", "spec.yaml")
     assert again.code == 0, again.out + again.err
-    check_all_is_whole(command_line, 3, Store(tmp_path / "undisturbed"))
+    check_all_is_whole(command_line, 3, Store(tmp_path / "undisturbed"), EPOCHS)
     rows = read_costs(Store(command_line.store).trial(folder.name))
     assert {(row.attempt, row.outcome) for row in rows} == {(1, "killed"), (2, "done")}
     costs = command_line.run("status", "tiny", "--json").json
@@ -92,7 +67,7 @@ def test_everything_killed_and_submitted_again(command_line, tmp_path):
     )
     assert "4 attempts, 1 interrupted, " in command_line.run("status", "tiny").out
     done = sum(row.images for row in rows if row.phase == "train" and row.outcome == "done")
-    assert done < 150 * 256
+    assert done < EPOCHS * 256
 
 
 def test_ctrl_c_checkpoints_and_exits_130(command_line, tmp_path):
@@ -108,12 +83,12 @@ def test_ctrl_c_checkpoints_and_exits_130(command_line, tmp_path):
     (checkpoint,) = folder.glob("checkpoint/step-*.safetensors")
     assert {row.outcome for row in read_costs(Store(command_line.store).trial(folder.name))} == {"interrupted"}
     stopped_at = int(checkpoint.name[5:14])
-    assert 0 < stopped_at < 150 * 4
+    assert 0 < stopped_at < EPOCHS * 4
     again = command_line.run("submit", "spec.yaml")
     assert again.code == 0, again.out + again.err
-    check_all_is_whole(command_line, 1, Store(tmp_path / "undisturbed"))
+    check_all_is_whole(command_line, 1, Store(tmp_path / "undisturbed"), EPOCHS)
     last = [row for row in read_costs(Store(command_line.store).trial(folder.name)) if row.outcome == "done"]
-    assert sum(row.images for row in last if row.phase == "train") == (150 * 4 - stopped_at) * 64
+    assert sum(row.images for row in last if row.phase == "train") == (EPOCHS * 4 - stopped_at) * 64
 
 
 def test_killed_worker_is_retried_within_the_same_submit(command_line, tmp_path):
@@ -127,7 +102,7 @@ def test_killed_worker_is_retried_within_the_same_submit(command_line, tmp_path)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
     assert "its worker died (try 1); going on" in out
-    check_all_is_whole(command_line, 1, Store(tmp_path / "undisturbed"))
+    check_all_is_whole(command_line, 1, Store(tmp_path / "undisturbed"), EPOCHS)
     outcomes = {(row.attempt, row.outcome) for row in read_costs(Store(command_line.store).trial(folder.name))}
     assert outcomes == {(1, "killed"), (2, "done")}
 

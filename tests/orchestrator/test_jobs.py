@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from ray._raylet import AuthenticationTokenLoader, Config
 
 from command_line import SPEC, CommandLine, wait_until
 from orchestrator.errors import ClusterUnreachable
@@ -27,27 +26,6 @@ def cluster():
     started = RayCluster()
     yield started
     started.end()
-
-
-@pytest.fixture
-def laptop(cluster, tmp_path, monkeypatch):
-    """A command line with the cluster's token, in a folder with a spec."""
-    monkeypatch.chdir(tmp_path)
-    command_line = CommandLine(tmp_path, **cluster.token)
-    command_line.write_spec()
-    return command_line
-
-
-@pytest.fixture
-def token(cluster, monkeypatch):
-    """The cluster's token is this process's, whatever Ray did in it before."""
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    for name, value in cluster.token.items():
-        monkeypatch.setenv(name, value)
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
-    yield
-    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def jobs_of(laptop, cluster, sweep="tiny"):
