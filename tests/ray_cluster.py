@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ from typing import Any
 from command_line import kill_all, wait_until
 
 EXECUTABLES = Path(sys.executable).parent
+NODE_TRIES = 3
 
 
 def free_port() -> int:
@@ -58,11 +60,24 @@ class RayCluster:
         wait_until(self.answers, 180)
 
     def add_node(self, **variables: str) -> subprocess.Popen:
-        """Start a node, and wait until it is there: two that start at once on one machine take the same sockets."""
+        """Start a node, and wait until it is there: two that start at once on one machine take the same sockets.
+
+        One that ends before it was there is started again, as by the service manager of its machine.
+        """
         before = self._alive()
-        self.nodes.append(self._start(f"--address=127.0.0.1:{self.port}", **variables))
-        wait_until(lambda: self._alive() - before)
-        return self.nodes[-1]
+        for _ in range(NODE_TRIES):
+            node = self._start(f"--address=127.0.0.1:{self.port}", **variables)
+            self.nodes.append(node)
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda node=node: self._alive() - before or node.poll() is not None)
+            if self._alive() - before:
+                return node
+            if node.poll() is None:
+                self.kill(node)
+            else:
+                self.nodes.remove(node)
+        log = (self.folder / "nodes.log").read_text(errors="replace")[-4000:]
+        raise AssertionError(f"{NODE_TRIES} nodes did not come up; what nodes printed last:\n{log}")
 
     def answers(self) -> bool:
         try:
