@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LONGEST_PAUSE_SECONDS = 6.0
 TRIES = 400
+"""How often a fault is tried until something runs that it can hit, twice a second."""
+DRAWN_TRIES = 80
 
 
 class Runner:
@@ -26,6 +28,7 @@ class Runner:
         self.hits: Counter[str] = Counter()
         self._chance = random.Random(seed)  # noqa: S311 (faults, not secrets)
         self._faults = faults
+        self._deck: list[Callable] = []
         self._began = time.monotonic()
         self._sweeps = 0
 
@@ -36,7 +39,7 @@ class Runner:
             if self.world.lost:
                 return
             self.world.wait(self._chance.uniform(0, LONGEST_PAUSE_SECONDS))
-            if not self.hit(lambda: self._chance.choice(self._faults)):
+            if not self._hit_next():
                 self.world.lost.append("no fault that was drawn found anything to hit")
                 break
         self.world.finish()
@@ -49,10 +52,19 @@ class Runner:
                 self._sweeps += 1
                 self.world.begin(self._sweeps, on_disk=on_disk)
 
-    def hit(self, draw: Callable[[], Callable]) -> bool:
-        """Draw until a fault has hit something that ran."""
-        for _ in range(TRIES):
-            fault = draw()
+    def _hit_next(self) -> bool:
+        # As from a pack of cards: else those that always find something to hit would be most of them.
+        for _ in range(2 * len(self._faults)):
+            self._deck = self._deck or self._chance.sample(self._faults, len(self._faults))
+            if self.hit(self._deck.pop(), DRAWN_TRIES):
+                return True
+            if self.world.lost:
+                break
+        return False
+
+    def hit(self, fault: Callable, tries: int = TRIES) -> bool:
+        """Try a fault until it has hit something that ran."""
+        for _ in range(tries):
             what = fault(self.world, self._chance)
             if what:
                 self.hits[fault.__name__] += 1

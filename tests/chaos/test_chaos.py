@@ -44,7 +44,7 @@ def test_nothing_is_lost_whatever_fails(object_server, server):
         runner.keep_busy()
         runs = list(world.runs)
         for fault in FAULTS:
-            assert runner.hit(lambda fault=fault: fault), "\n".join([*said, f"not hit: {fault.__name__}", *world.lost])
+            assert runner.hit(fault), "\n".join([*said, f"not hit: {fault.__name__}", *world.lost])
         world.finish()
         began = [
             row.started_at
