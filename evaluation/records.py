@@ -212,7 +212,9 @@ def from_parquet(kind: type[Record], content: bytes, source: str) -> list[Record
         RecordError: the bytes are no Parquet file, of another kind, or of another schema version.
     """
     try:
-        table = pq.read_table(io.BytesIO(content))
+        # Arrow's threads and Python's own file objects are not used: a process that ends soon after is aborted at its
+        # end with them, or never ends (github.com/apache/arrow/issues/33975 and 50482).
+        table = pq.read_table(pa.BufferReader(content), use_threads=False)
     except (pa.ArrowException, OSError, EOFError) as error:
         raise RecordError(f"{source}: not a readable Parquet file ({error}); delete it and evaluate again") from error
     _check_schema(kind, table.schema, source)

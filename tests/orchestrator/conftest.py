@@ -1,5 +1,4 @@
 import pytest
-from ray._raylet import AuthenticationTokenLoader, Config
 
 from command_line import CommandLine
 
@@ -22,6 +21,9 @@ def laptop(cluster, tmp_path, monkeypatch):
 @pytest.fixture
 def token(cluster, monkeypatch):
     """The cluster's token is this process's, whatever Ray did in it before."""
+    # Not above: `orchestrator.cluster` has to be what imports Ray first.
+    from ray._raylet import AuthenticationTokenLoader, Config
+
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     for name, value in cluster.token.items():
         monkeypatch.setenv(name, value)

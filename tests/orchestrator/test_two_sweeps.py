@@ -26,8 +26,6 @@ SINGLE = (
     .replace("cpus: 2", "cpus: 1")
 )
 URGENT = SINGLE.replace("name: single", "name: urgent").replace("seeds: [0]", "seeds: [7]") + "priority: high\n"
-HEARD_SECONDS = 2.0
-"""A driver's wish reaches the others so long after it has written of itself."""
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def test_a_single_run_is_next_and_an_urgent_one_makes_room(laptop, cluster, toke
     send(laptop, cluster, CROWD, "crowd")
     wait_until(lambda: len(driver(store, "crowd").get("running", ())) == 2, BOUND_SECONDS)
     send(laptop, cluster, SINGLE, "single")
-    asked_at = wait_until(lambda: driver(store, "single").get("state") == "waiting" and driver(store, "single")["at"])
+    wait_until(lambda: driver(store, "single").get("state") == "waiting", BOUND_SECONDS)
     send(laptop, cluster, URGENT, "urgent")
     for name in ("single", "urgent", "crowd"):
         wait_until(lambda name=name: driver(store, name).get("state") == "ended", BOUND_SECONDS)
@@ -72,9 +70,8 @@ def test_a_single_run_is_next_and_an_urgent_one_makes_room(laptop, cluster, toke
     crowd = attempts(store, "crowd")
     ((single,),) = (began.values() for began in attempts(store, "single").values())
     ((urgent,),) = (began.values() for began in attempts(store, "urgent").values())
-    starts = sorted(at for began in crowd.values() for at in began.values())
-    assert [at for at in starts if asked_at + HEARD_SECONDS < at < single] == []
-    assert starts[1] < urgent < starts[2]
+    first, second, *later = sorted(at for began in crowd.values() for at in began.values())
+    assert max(first, second) < urgent < single < min(later)
     assert [driver(store, name)["preemptions"] for name in ("crowd", "single", "urgent")] == [1, 0, 0]
     (preempted,) = (trial_id for trial_id, began in crowd.items() if len(began) == 2)
     found = safetensors.torch.load(store.trial(preempted).read("checkpoint/final.safetensors"))
