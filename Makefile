@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Of `make chaos`.
+# Of `make chaos` and `make kills`.
 N ?= 50
 SEED ?= 1
+# Of the tests: a process for each core, but each of them imports torch.
+PYTEST := $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-services chaos recipes check format bench lock clean
+.PHONY: help setup demo test test-slow test-all test-services chaos kills recipes check format bench lock clean
 
 help: ## show these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -27,8 +29,14 @@ setup: $(STAMP) ## install everything into .venv
 demo: $(STAMP) ## run recipes/quickstart.yaml and show its report
 	@$(BIN)/mrvae-orch submit recipes/quickstart.yaml
 
-test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## run the quick tests, in parallel
+	@$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP) ## run the tests that `make test` leaves out
+	@$(PYTEST) -m slow
+
+test-all: $(STAMP) ## run all tests
+	@$(PYTEST)
 
 test-services: $(STAMP) ## sweeps against MLflow on SQLite and PostgreSQL, servers killed
 	@MRVAE_SERVICES=1 $(BIN)/python -m pytest tests/services --durations=0
@@ -36,10 +44,13 @@ test-services: $(STAMP) ## sweeps against MLflow on SQLite and PostgreSQL, serve
 chaos: $(STAMP) ## N faults drawn by SEED at random moments of sweeps; nothing may be lost
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(N) $(SEED)
 
+kills: $(STAMP) ## kill submit, evaluate, sync and report N times, by SEED; nothing may be lost
+	@PYTHONPATH=tests $(BIN)/python -m chaos.kills $(N) $(SEED)
+
 recipes: $(STAMP) ## run every recipe at its smallest scale, to its report
 	@MRVAE_ALL_RECIPES=1 $(BIN)/python -m pytest tests/recipes --durations=0
 
-check: $(STAMP) ## lint, formatting, types, room contracts
+check: $(STAMP) ## lint, formatting, types, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

@@ -6,6 +6,7 @@ import importlib
 import sys
 
 BENCHMARKS = (
+    "startup",
     "planning",
     "orchestration",
     "grid",
@@ -15,7 +16,7 @@ BENCHMARKS = (
     "mig",
     "frechet",
     "report",
-    "gang",
+    "ranks",
 )
 
 

@@ -40,20 +40,22 @@ from benchmarks.throughput import (
     product_state,
     product_steps,
 )
+from evaluation.operating_points import beta_text
 from evaluation.records import Point, from_parquet
-from models.mlp import MLP
-from models.resnet import ResNet
-from workers.accounting import training_flops_per_image
+from models.architectures.mlp import MLP
+from models.architectures.resnet import ResNet
+from workers.accounting.accountant import training_flops_per_image
 from workers.data.digits import Digits
-from workers.devices import device_kind
-from workers.run import Context, run_trial
-from workers.store import Store
+from workers.devices.devices import device_kind
+from workers.running.context import Context
+from workers.running.run import run_trial
+from workers.store.store import Store
 from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Objective, Resources, Training, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from workers.training import TrainingState
+    from workers.training.state import TrainingState
     from workers.trial import Method
 
 OPTIONS: dict[str, dict[str, object]] = {
@@ -188,8 +190,8 @@ def packed_steps(states: list[TrainingState], betas: list[float]) -> Iterator[No
     def loss(
         parameters: dict[str, Tensor], buffers: dict[str, Tensor], beta: Tensor, x: Tensor, noise: list[Tensor]
     ) -> Tensor:
-        evidence = functional_call(skeleton, (parameters, buffers), (x, None, noise))
-        mean: Tensor = (evidence.distortion + beta * evidence.rates.sum(1)).mean()
+        output = functional_call(skeleton, (parameters, buffers), (x, None, noise))
+        mean: Tensor = (output.distortion + beta * output.rates.sum(1)).mean()
         return mean
 
     gradients = vmap(grad(loss))
@@ -229,7 +231,7 @@ def training(setting: Setting) -> None:
             print(f"{method}: {setting.epochs} epochs and the evaluation in {time.perf_counter() - started:.1f} s")
             name = f"points/{evaluation.eval_id}.parquet"
             for point in from_parquet(Point, store.trial(trial.trial_id).read(name) or b"", name):
-                print(f"  β {point.betas[0]:g}: rate {point.rate_nats:.2f}, distortion {point.distortion:.2f}")
+                print(f"  β {beta_text(point.betas)}: rate {point.rate_nats:.2f}, distortion {point.distortion:.2f}")
 
 
 PARTS: dict[str, Callable[[Setting], None]] = {

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evaluation.operating_points import beta_text
 from evaluation.records import Point, from_parquet
-from models.linear import Linear
-from models.linear_optimum import covariance_spectrum, linear_optimum
-from workers.data.mnist import MNIST
-from workers.run import Context, run_trial
-from workers.store import Store
+from models.architectures.linear.linear import Linear
+from models.architectures.linear.optimum import covariance_spectrum, linear_optimum
+from workers.data.published.mnist import MNIST
+from workers.running.context import Context
+from workers.running.run import run_trial
+from workers.store.store import Store
 from workers.trial import BetaVAE, Evaluation, Method, MultiRateVAE, Objective, Resources, Training, Trial
 
 if TYPE_CHECKING:
@@ -66,11 +68,11 @@ def _points(data: ResidentData, architecture: Linear, method: Method, epochs: in
 def _report(label: str, points: list[Point], spectrum: NDArray[np.float64]) -> None:
     curve = linear_optimum(spectrum, CURVE, UNITS)
     for point in points:
-        best = linear_optimum(spectrum, [point.betas[0]], UNITS)
+        best = linear_optimum(spectrum, point.betas, UNITS)
         rate, error = best.rate_nats.item(), best.squared_error.item()
         at_rate = np.interp(point.rate_nats, curve.rate_nats[::-1], curve.squared_error[::-1])
         print(
-            f"  {label:30} β {point.betas[0]:<5g} rate {point.rate_nats:8.3f} (optimum {rate:8.3f}, "
+            f"  {label:30} β {beta_text(point.betas):5} rate {point.rate_nats:8.3f} (optimum {rate:8.3f}, "
             f"{point.rate_nats / rate - 1:+.2%})  distortion {point.distortion:7.3f} (optimum {error:7.3f}, "
             f"{point.distortion / error - 1:+.2%})  curve {point.distortion / at_rate - 1:+.2%}",
             flush=True,

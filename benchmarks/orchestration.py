@@ -15,6 +15,7 @@ import os
 import resource
 import secrets
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -22,14 +23,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator import cluster, executor
-from orchestrator.admission import Desk
-from orchestrator.plan import plan
-from orchestrator.progress import ProgressView
-from orchestrator.requests import StopRequest
-from orchestrator.spec_file import spec_from_text
-from orchestrator.worker import WorkerSettings
-from workers.store import Store
+from orchestrator.driver.heartbeat import Heartbeat
+from orchestrator.driver.progress import ProgressView
+from orchestrator.execution import executor, ray_cluster
+from orchestrator.execution.worker import WorkerSettings
+from orchestrator.planning.plan import plan
+from orchestrator.scheduling.admission import Scheduler
+from orchestrator.spec.file import spec_from_text
+from workers.store.store import Store
 
 TRIALS, NODES = 1000, 8
 BOUND_SECONDS, BOUND_GIB = 0.1, 1.0
@@ -49,8 +50,8 @@ resources: {{cpus: 1}}
 class _View(ProgressView):
     """Reads this process's memory whenever another quarter of the trials has ended."""
 
-    def __init__(self, trials) -> None:
-        super().__init__(Console(file=io.StringIO()), trials, {}, NODES)
+    def __init__(self, trials, heartbeat) -> None:
+        super().__init__(Console(file=io.StringIO()), "benchmark", trials, heartbeat.snapshot)
         self.count = 0
         self.memory_mib = []
 
@@ -81,11 +82,12 @@ def run() -> None:
 def _through_ray(trials, store: Store) -> tuple[float, list[float]]:
     store.check_writable()
     settings = WorkerSettings(str(store.root), "benchmark", ".", 30.0)
-    view = _View(trials)
-    with _simulated_cluster():
-        terms = executor.Terms(StopRequest(), Desk(cluster.nodes), "benchmark")
+    heartbeat = Heartbeat(store.sweep("benchmark"))
+    view = _View(trials, heartbeat)
+    with _simulated_cluster(), heartbeat.stage(trials, ray_cluster.nodes, slots=NODES):
+        terms = executor.RunOptions(threading.Event(), Scheduler(ray_cluster.nodes), "benchmark")
         started = time.perf_counter()
-        outcomes = executor.execute(trials, settings, view, terms)
+        outcomes = executor.execute(trials, settings, [heartbeat, view], terms)
         seconds = time.perf_counter() - started
     assert {outcome.state for outcome in outcomes.values()} == {"done"}
     assert len(outcomes) == len(trials)
@@ -102,7 +104,7 @@ def _simulated_cluster():
     try:
         for _ in range(NODES):
             made.add_node(num_cpus=1)
-        with cluster.connected_ray(made.address):
+        with ray_cluster.connected_ray(made.address):
             yield
     finally:
         made.shutdown()
@@ -120,7 +122,8 @@ def _alone(trials, folder: Path) -> float:
 
 
 def _run_share(trials, folder: Path) -> None:
-    from workers.run import Context, run_trial
+    from workers.running.context import Context
+    from workers.running.run import run_trial
 
     data = trials[0].trial.dataset.load(Path())
     for planned in trials:

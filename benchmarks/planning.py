@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.plan import plan
-from orchestrator.spec_file import read_spec
-from orchestrator.sweeps import save_sweep
-from workers.store import Manifest, Store, StoredFile
+from orchestrator.planning.plan import plan
+from orchestrator.spec.file import read_spec
+from orchestrator.sweeps.sweep import save_sweep
+from workers.store.manifest import Manifest, StoredFile
+from workers.store.store import Store
 
 if TYPE_CHECKING:
-    from orchestrator.plan import PlannedTrial
+    from orchestrator.planning.plan import PlannedTrial
 
 ROUNDS = 5
 PLAN_BOUND_SECONDS, STATUS_BOUND_SECONDS = 3.0, 5.0
@@ -54,14 +55,14 @@ def run() -> None:
 def _finish(store: Store, planned: PlannedTrial) -> None:
     # Files of a finished trial's number and kind; what is in them does not matter to a state.
     folder = store.trial(planned.trial_id)
-    folder.path.mkdir(parents=True)
+    folder.path().mkdir(parents=True)
     names = ("trial.json", "history.parquet", "points.parquet", "pictures.npz", "final.safetensors")
     files = {}
     for name in names:
-        (folder.path / name).write_bytes(b"x" * 100)
+        (folder.path() / name).write_bytes(b"x" * 100)
         files[name] = StoredFile(100, "0" * 64)
     manifest = Manifest(planned.trial_id, files, 1, 0.0, 1.0, parameters=1, evaluations=[planned.evaluation.eval_id])
-    (folder.path / "manifest.json").write_bytes(manifest.to_bytes())
+    (folder.path() / "manifest.json").write_bytes(manifest.to_bytes())
 
 
 def _report(title: str, bound: float | None, *arguments: str, store: Store) -> None:

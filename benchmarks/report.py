@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.records import Cost, HistoryRow, Point
-from evaluation.report.contents import Stage, SweepRecord, TrialRecord
-from evaluation.report.write import write_report
+from evaluation.report.content.contents import Stage, SweepRecord, TrialRecord
+from evaluation.report.rendering.formats import USUAL
+from evaluation.report.rendering.render import render_formats
 
 if TYPE_CHECKING:
-    from evaluation.report.contents import Method
+    from evaluation.report.content.contents import Method
 
 BOUND_SECONDS, BOUND_GIB = 10.0, 1.0
 SETTINGS, SEEDS, EPOCHS, EVALUATED = 20, 5, 10, 20
@@ -74,7 +75,7 @@ def _trial(series: str, seed: int, betas: tuple[float, ...], along: int = 0) -> 
         series=series,
         method=method,
         seed=seed,
-        betas=(betas[0], betas[-1]) if method == "mr-vae" else betas,
+        betas=((betas[0],), (betas[-1],)) if method == "mr-vae" else tuple((beta,) for beta in betas),
         state="done",
         parameters=100_000,
         settings={"training.learning_rate": "0.001", "seed": str(seed)},
@@ -102,8 +103,10 @@ def _point(trial_id: str, method: str, seed: int, beta: float, worse: float = 0.
     distortion = 60 + 40 * math.exp(-rate / 10) + 0.05 * math.cos(777 * beta + seed) + worse
     return Point(
         trial_id, "e" * 16, "ten-thousand", method, "digits", "mlp", "beta-elbo", seed, "test", (beta,), (rate,), rate,
-        distortion, "nats", -rate - distortion, 1000, 1, active_units=8, active_units_delta=0.01, latent_units=8,
-        psnr_db=20.0 - beta, unit_variances=(0.5,) * 8,
+        distortion, "nats", -rate - distortion, 1000, 1, latent_units=8,
+        metrics={
+            "active_units": 8, "active_units_delta": 0.01, "psnr_db": 20.0 - beta, "unit_variances": (0.5,) * 8,
+        },
     )  # fmt: skip
 
 
@@ -113,9 +116,11 @@ def _measure(name: str) -> None:
     before = _peak_gib()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        files = write_report(record, Path(folder))
+        for files in render_formats(record, USUAL).values():
+            for file, content in files.items():
+                (Path(folder) / file).write_bytes(content)
         seconds = time.perf_counter() - started
-        page = files.html.stat().st_size / 2**20
+        page = (Path(folder) / "report.html").stat().st_size / 2**20
     peak = _peak_gib()
     within = "within" if seconds < BOUND_SECONDS and peak < BOUND_GIB else "MISSED"
     print(

@@ -26,8 +26,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.admission import Bundle, Demand, Node, Running, SweepState, decide
-from orchestrator.rooms import Room, Rooms, need_of
+from orchestrator.scheduling.admission import decide
+from orchestrator.scheduling.capacity import ClusterCapacity, NodeCapacity, size_of
+from orchestrator.scheduling.resources import AdmittedTrial, Bundle, Node, ResourceRequest, SweepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -48,7 +49,7 @@ class Job:
     """A trial: what it needs, how long it runs, what is left of it, and when it started first."""
 
     key: str
-    demand: Demand
+    demand: ResourceRequest
     seconds: float
     left: float = 0.0
     first_start: float = -1.0
@@ -152,15 +153,19 @@ def _jobs(chance: random.Random, name: str, kind: str, priority: str) -> list[Jo
     if priority == "high":
         count = -(-count // 5)
     typical = 60 * low * (high / low) ** chance.random()
-    demand = Demand(Bundle(cpus=4, gpus=1, memory_gib=64))
+    demand = _request(Bundle(cpus=4, gpus=1, memory_gib=64))
     if kind == "half":
-        demand = Demand(Bundle(cpus=2, gpus=0.5, memory_gib=32))
+        demand = _request(Bundle(cpus=2, gpus=0.5, memory_gib=32))
     elif kind == "gang":
         ranks = chance.choice([2, 4, 8])
         whole_node = ranks == 8 and chance.random() < 0.5
-        demand = Demand(Bundle(32, 8, 512)) if whole_node else Demand(Bundle(4, 1, 64), ranks)
+        demand = _request(Bundle(32, 8, 512)) if whole_node else _request(Bundle(4, 1, 64), ranks)
     seconds = sorted((typical * chance.uniform(0.7, 1.3) for _ in range(count)), reverse=True)
     return [Job(f"{name}/{number}", demand, length) for number, length in enumerate(seconds)]
+
+
+def _request(bundle: Bundle, ranks: int = 1) -> ResourceRequest:
+    return ResourceRequest(bundle, ranks, rank_devices=bundle.gpus)
 
 
 def replay(sweeps: list[Sweep], policy: Callable[[float, Sequence[Sweep]], dict[str, Answer]]) -> Day:
@@ -239,7 +244,7 @@ def ours(now: float, sweeps: Sequence[Sweep]) -> dict[str, Answer]:
 
 def _state(now: float, sweep: Sweep) -> SweepState:
     running = tuple(
-        Running(job.key, job.demand, job.places, now - job.started, stopping=job.stopping)
+        AdmittedTrial(job.key, job.demand, job.places, now - job.started, stopping=job.stopping)
         for job in sweep.running.values()
     )
     waiting = ((sweep.waiting[0].demand, len(sweep.waiting)),) if sweep.waiting else ()
@@ -249,15 +254,15 @@ def _state(now: float, sweep: Sweep) -> SweepState:
 
 def plain(_now: float, sweeps: Sequence[Sweep]) -> dict[str, Answer]:
     """Place the oldest requests that fit."""
-    rooms = Rooms({node.node_id: Room.of(node) for node in NODES})
+    rooms = ClusterCapacity({node.node_id: NodeCapacity.of(node) for node in NODES})
     for job in (job for sweep in sweeps for job in sweep.running.values()):
         for name in job.places:
-            rooms[name].take(need_of(job.demand.bundle))
+            rooms[name].take(size_of(job.demand.bundle))
     answers = {}
     for sweep in sorted(sweeps, key=lambda sweep: sweep.arrival):
         places = []
         for job in sweep.waiting:
-            placed = rooms.place(need_of(job.demand.bundle), job.demand.ranks)
+            placed = rooms.place(size_of(job.demand.bundle), job.demand.ranks)
             if not placed:
                 break  # the trials of a sweep are alike
             places.append(tuple(name for name, _ in placed))

@@ -21,26 +21,27 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks import plain_loop
-from models.conv import Conv
-from models.linear import Linear
-from models.lstm import LSTM
-from models.mlp import MLP
-from models.resnet import ResNet
-from models.tables import describe_shape
-from models.tcvae_mlp import TCVAEMLP
+from models.architectures.conv import Conv
+from models.architectures.linear.linear import Linear
+from models.architectures.lstm.lstm import LSTM
+from models.architectures.mlp import MLP
+from models.architectures.resnet import ResNet
+from models.architectures.tcvae_mlp import TCVAEMLP
+from models.shapes import describe_shape
 from models.vae import END, START
 from workers.data.dataset import Dataset
-from workers.data.mnist import MNIST
+from workers.data.published.mnist import MNIST
 from workers.data.resident import Images
 from workers.data.sentences import Sentences
-from workers.devices import device_kind, synchronise
-from workers.training import TrainingState
+from workers.devices.devices import device_kind, synchronise
+from workers.training.state import TrainingState
 from workers.trial import BetaVAE, MultiRateVAE, Objective, Training, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from models.architecture import Architecture, Shape
+    from models.architecture import Architecture
+    from models.shapes import Shape
     from workers.data.split import Split
     from workers.trial import Method
 

@@ -1,9 +1,8 @@
-"""What trials cost, and how many times cheaper one run is than a sweep.
+"""Device-seconds and FLOPs of trials, and the ratio of the cost of a sweep to that of one run.
 
-A device-second is one second of one device: seconds × the device count of the cost row, or of a shared device × the
-share of it that was measured. Device-seconds of different device kinds are different things: they are shown apart, and
-added or divided only once they are converted by the speeds that a calibration measured on each kind, in what is marked
-so.
+A device-second is one second of one device: seconds × the device count of the cost row, or × the measured share of a
+shared device. Device-seconds of different device kinds are not comparable. They are added or divided only after
+conversion by the speeds that a calibration measured on each kind, and such results are marked.
 """
 
 from __future__ import annotations
@@ -19,35 +18,38 @@ if TYPE_CHECKING:
 
 
 COMPARED_PHASES = ("train", "evaluate")
-"""What the comparison of methods counts: training, and measuring rate and distortion. Further metrics and pictures are
-one's own choice. Set-up (data, compile) falls on whichever trial a worker process runs first, and checkpoints on how
-often the user wants them; MLPerf leaves initialisation out too. All phases stand in the compute table."""
+"""The phases that are compared: training, and measuring rate and distortion. Further metrics and pictures are optional.
+Set-up (data, compile) is charged to the first trial of a worker process, and the cost of checkpoints depends on their
+interval; MLPerf leaves initialisation out too. The compute table has all phases."""
 
+FURTHER = "further evaluations"
+"""The phase of evaluations of rate and distortion whose points are not compared."""
 UNCALIBRATED: Mapping[str, float] = MappingProxyType({})
-"""No speeds: nothing is converted."""
+"""No calibrated speeds."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One trial's cost rows of all attempts, and what tells its useful work from the rest.
+    """The cost rows of all attempts at one trial, with what is needed to separate useful from lost work.
 
-    `images` is the number of training images its whole history holds, over all attempts; None where the
-    history is not known.
+    `images` is the number of training images in the trial's history, over all attempts; None if it is unknown.
+    `eval_id` is the evaluation whose points are compared; None if it is unknown.
     """
 
     trial_id: str
     finished: bool
     costs: tuple[Cost, ...]
     images: int | None = None
+    eval_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent in one phase on one device kind.
+    """The cost of one phase on one device kind.
 
-    `useful` is what the finished result needed. The rest went to attempts that failed, were killed or were
-    interrupted, without the training that a later attempt took over from them, and to trials that are not
-    finished. `flops` is None where none of the work was counted; `joules` is None where any of them are unknown.
+    `useful` work contributed to a finished result. The rest belongs to trials that are not finished, and to attempts
+    that failed, were killed or were interrupted, except the training that a later attempt resumed from. `flops` is
+    None if none of the work was counted, `joules` if any part is unknown.
     """
 
     phase: str
@@ -61,7 +63,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio, or None and the reason why there is none; `remark` says how times were converted, if they were."""
+    """A ratio, or None with the `reason`; `remark` says how times were converted, if they were."""
 
     value: float | None
     reason: str = ""
@@ -69,22 +71,25 @@ class Ratio:
 
 
 def spent(run: Run) -> tuple[Spent, ...]:
-    """Return what one trial spent, by phase, device kind and usefulness.
+    """Return the cost of one trial, by phase, device kind and usefulness.
 
-    A resumed attempt goes on from a checkpoint of an earlier one, so a share of the earlier attempts'
-    training is part of the result: the images that the last attempt did not train on itself. Everything else
-    in attempts that did not end well was for nothing.
+    If an attempt resumed from a checkpoint of an earlier one, a share of the earlier attempts' training is useful: the
+    images that the last attempt did not train on itself. Everything else of unsuccessful attempts is lost. One
+    evaluation has the phase "evaluate": the one that is compared. The others have the phase `FURTHER`.
     """
     share = _share_taken_over(run)
+    evaluated = _evaluating_attempt(run)
     pieces: list[Spent] = []
     for cost in run.costs:
+        if cost.phase == "evaluate" and cost.outcome == "done" and cost.attempt != evaluated:
+            cost = replace(cost, phase=FURTHER)  # noqa: PLW2901 (the same cost by its own name)
         useful = _useful_share(run, cost, share)
         pieces += [_part(cost, useful, useful=True), _part(cost, 1 - useful, useful=False)]
     return total(piece for piece in pieces if piece.seconds > 0 or piece.flops)
 
 
 def total(pieces: Iterable[Spent]) -> tuple[Spent, ...]:
-    """Add what was spent in the same phase, on the same device kind and to the same use."""
+    """Add the costs of the same phase, device kind and usefulness."""
     sums: dict[tuple[str, str, bool], Spent] = {}
     for piece in pieces:
         key = (piece.phase, piece.device_kind, piece.useful)
@@ -93,7 +98,7 @@ def total(pieces: Iterable[Spent]) -> tuple[Spent, ...]:
 
 
 def device_seconds(pieces: Iterable[Spent], *, useful: bool) -> dict[str, float]:
-    """Return the device-seconds of all phases, for each device kind apart."""
+    """Return the device-seconds of all phases by device kind."""
     seconds: dict[str, float] = {}
     for piece in pieces:
         if piece.useful == useful:
@@ -102,11 +107,10 @@ def device_seconds(pieces: Iterable[Spent], *, useful: bool) -> dict[str, float]
 
 
 def convert(pieces: Iterable[Spent], speeds: Mapping[str, float], to: str) -> tuple[Spent, ...]:
-    """Return what was spent as times on the device kind `to`: a second of kind A is speed_A / speed_to seconds there.
+    """Return the costs as times on the device kind `to`: a second of kind A is speed_A / speed_to seconds there.
 
-    `speeds` are of one workload, in anything per device-second; another workload may have other ratios. FLOPs are the
-    same wherever they are done. What joules they would have taken there nobody knows. What is of the kind `to` already
-    stays as it is. Raises ValueError where a speed is lacking.
+    `speeds` are of one workload, in any unit per device-second; other workloads may have other ratios. FLOPs do not
+    change, and joules become None. Costs on the kind `to` do not change. Raises ValueError if a speed is missing.
     """
     return tuple(piece if piece.device_kind == to else _converted(piece, speeds, to) for piece in pieces)
 
@@ -114,13 +118,10 @@ def convert(pieces: Iterable[Spent], speeds: Mapping[str, float], to: str) -> tu
 def times_cheaper(single: Sequence[Run], sweep: Sequence[Run], *, speeds: Mapping[str, float] = UNCALIBRATED) -> Ratio:
     """Return the useful device-seconds of `sweep` over those of `single`, in the compared phases.
 
-    For the two sides of one seed: the β-VAEs of the sweep and the MR-VAE run that may replace them. Where they ran on
-    several kinds of device, times are converted by the `speeds` of all of them, or there is no ratio.
+    Both sides are of one seed: the β-VAEs of the sweep and the MR-VAE run. If they ran on several kinds of device,
+    times are converted by the `speeds` of all of them; without these there is no ratio.
     """
-    reason = _unfinished("the single run", single) or _unfinished("the sweep", sweep)
-    if reason:
-        return Ratio(None, reason)
-    return _ratio(_compared(sweep), _compared(single), speeds)
+    return times_cheaper_with_choice(single, sweep, (), (), speeds=speeds)
 
 
 def times_cheaper_with_choice(
@@ -131,10 +132,10 @@ def times_cheaper_with_choice(
     *,
     speeds: Mapping[str, float] = UNCALIBRATED,
 ) -> Ratio:
-    """Return the ratio of `times_cheaper` where each side also pays for the trials that chose its learning rate.
+    """Return the ratio of `times_cheaper` if each side includes the trials that chose its learning rate.
 
-    The two sides are those of all seeds, since a choice is made once for all. Of what was tried everything counts,
-    a rate that failed too: it had to be tried to be known.
+    Both sides are of all seeds, since one choice serves all seeds. All work of these trials counts, also of rates that
+    failed: the choice needed it.
     """
     reason = _unfinished("the single run", single) or _unfinished("the sweep", sweep)
     if reason:
@@ -146,7 +147,7 @@ def times_cheaper_with_choice(
 
 
 def _compared(runs: Sequence[Run], *, lost: bool = False) -> list[Spent]:
-    """Return what was spent in the compared phases to some use, or whatever came of it."""
+    """Return the useful costs in the compared phases, and with `lost` all of them."""
     pieces = (piece for run in runs for piece in spent(run))
     return [piece for piece in pieces if piece.phase in COMPARED_PHASES and (piece.useful or lost)]
 
@@ -159,7 +160,7 @@ def _ratio(numerator: Sequence[Spent], denominator: Sequence[Spent], speeds: Map
     if lacking:
         return Ratio(
             None,
-            f"they ran on different kinds of device ({' and '.join(kinds)}), and converting their times takes "
+            f"the trials ran on different kinds of device ({' and '.join(kinds)}); to convert their times, run "
             f"“mrvae-orch doctor --calibrate” with this store on {' and '.join(lacking)}",
         )
     # Any kind gives the same ratio; to the slowest, the factors that the remark states are above 1.
@@ -181,7 +182,7 @@ def _remark(kinds: Sequence[str], speeds: Mapping[str, float], to: str) -> str:
 def _converted(piece: Spent, speeds: Mapping[str, float], to: str) -> Spent:
     lacking = [kind for kind in (piece.device_kind, to) if kind not in speeds]
     if lacking:
-        raise ValueError(f"no speed is known of {' and '.join(lacking)}; run “mrvae-orch doctor --calibrate” there")
+        raise ValueError(f"{' and '.join(lacking)} is not calibrated; run “mrvae-orch doctor --calibrate” there")
     factor = speeds[piece.device_kind] / speeds[to]
     return replace(
         piece,
@@ -195,6 +196,9 @@ def _converted(piece: Spent, speeds: Mapping[str, float], to: str) -> Spent:
 def _unfinished(name: str, runs: Sequence[Run]) -> str:
     if not runs:
         return f"{name} has no trial"
+    unknown = sum(run.finished and not any(cost.phase == "train" for cost in run.costs) for run in runs)
+    if unknown:
+        return f"the costs of {unknown} of {len(runs)} trials of {name} cannot be read"
     count = sum(not run.finished for run in runs)
     return f"{count} of {len(runs)} trials of {name} {'is' if count == 1 else 'are'} not finished" if count else ""
 
@@ -207,13 +211,23 @@ def _useful_share(run: Run, cost: Cost, share_taken_over: float) -> float:
     return share_taken_over if cost.phase == "train" else 0.0
 
 
+def _evaluating_attempt(run: Run) -> int | None:
+    """Return the first attempt that completed the compared evaluation.
+
+    Costs of earlier releases do not name their evaluation. Then it is the first that was completed.
+    """
+    done = [cost for cost in run.costs if cost.phase == "evaluate" and cost.outcome == "done"]
+    named = [cost for cost in done if cost.eval_id is not None and cost.eval_id == run.eval_id]
+    return min((cost.attempt for cost in named or done), default=None)
+
+
 def _share_taken_over(run: Run) -> float:
-    """Return which share of earlier attempts' training the finished trial is made of, in images."""
+    """Return the share of earlier attempts' training, in images, that the finished trial resumed from."""
     done = sum(cost.images for cost in run.costs if cost.phase == "train" and cost.outcome == "done")
     others = sum(cost.images for cost in run.costs if cost.phase == "train" and cost.outcome != "done")
     if others == 0:
         return 0.0
-    # Without the history nothing tells what was taken over; counting all of it never flatters a method.
+    # Without a history the share is unknown; counting all of it never favours a method.
     needed = done + others if run.images is None else run.images
     return min(max(needed - done, 0) / others, 1.0)
 

@@ -1,7 +1,7 @@
-"""Summaries of rate-distortion curves: what dominates what, and numbers that compare whole curves.
+"""Pareto fronts of rate-distortion curves, and numbers that compare whole curves.
 
-A curve is any number of (rate, distortion) pairs in any order; less is better in both. Pairs that are not
-finite take no part.
+A curve is any number of (rate, distortion) pairs in any order; less is better in both. Pairs that are not finite are
+ignored.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ RATE_RESOLUTION_NATS = 1e-6
 
 COLLAPSED_RATE_NATS = 0.005
 """Below this rate a model has collapsed: a single latent unit whose posterior means vary by 0.01, the threshold of an
-active unit, has the rate -½ ln(1 - 0.01). The logarithm of a smaller rate is large, and says nothing but "none"."""
+active unit, has the rate -½ ln(1 - 0.01). The logarithm of a smaller rate is large and meaningless."""
 
 LEAST_OVERLAP = 1e-6
-"""A smaller share of what two curves span is no overlap: a mean over it would be round-off."""
+"""A smaller share of the span of two curves is not an overlap: a mean over it would be round-off."""
 
 BJONTEGAARD_POINTS = 4
 """The fewest points of a curve that Bjøntegaard (2001) compares."""
@@ -47,8 +47,8 @@ def pareto_front(curve: Sequence[RatePoint]) -> tuple[int, ...]:
 def hypervolume(curve: Sequence[RatePoint], reference: RatePoint) -> float:
     """Return the area that the curve dominates below the reference point, in nats × the unit of distortion.
 
-    Points that are worse than the reference in either add nothing. Only areas with one reference compare, and
-    a curve with more points has the larger area for that alone: compare equal numbers of points.
+    Points that are worse than the reference in either value add nothing. Areas compare only with the same reference
+    and with equal numbers of points, since more points alone make the area larger.
     """
     inside = [point for point in curve if point[0] < reference[0] and point[1] < reference[1]]
     front = [inside[index] for index in pareto_front(inside)]
@@ -70,8 +70,8 @@ def hypervolume_share(curve: Sequence[RatePoint], reference: RatePoint) -> float
 def lower_envelope(curve: Sequence[RatePoint]) -> tuple[RatePoint, ...]:
     """Return the least distortion reached at no more than each rate, from the least to the largest rate.
 
-    This is the Pareto front, carried on level to the largest rate measured, with rates closer than
-    RATE_RESOLUTION_NATS taken as one. Rates rise strictly and distortions never rise.
+    This is the Pareto front, extended at constant distortion to the largest measured rate, with rates closer than
+    RATE_RESOLUTION_NATS merged. Rates rise strictly and distortions never rise.
     """
     envelope = _falling_part(curve)
     largest_rate = max((point[0] for point in curve if _finite(point)), default=-math.inf)
@@ -103,7 +103,7 @@ def mean_distortion(curve: Sequence[RatePoint], interval: RatePoint) -> float:
     low, high = interval
     envelope = lower_envelope(curve)
     if not low < high:
-        raise ValueError(f"the rates {low:g} to {high:g} are no interval")
+        raise ValueError(f"the rates {low:g} to {high:g} are not an interval; the first must be below the second")
     if len(envelope) < 2:  # noqa: PLR2004 (a line has two ends)
         raise ValueError(_too_short(envelope))
     if not envelope[0][0] <= low < high <= envelope[-1][0]:
@@ -115,8 +115,8 @@ def mean_distortion(curve: Sequence[RatePoint], interval: RatePoint) -> float:
 class CommonMeans:
     """The mean distortion of several curves over the rates that all of them span.
 
-    `means` has one entry a curve, in their order. Where there is no such interval `interval` is None, `means`
-    is empty and `reason` says why; it is empty otherwise.
+    `means` has one entry for each curve, in their order. Without such an interval `interval` is None, `means` is empty,
+    and `reason` says why.
     """
 
     interval: RatePoint | None
@@ -140,10 +140,10 @@ def common_means(curves: Sequence[Sequence[RatePoint]]) -> CommonMeans:
 
 @dataclass(frozen=True)
 class Difference:
-    """A Bjøntegaard difference of two curves, or None and the reason why there is none.
+    """A Bjøntegaard difference of two curves, or None with the `reason`.
 
-    `interval` is what it is a mean over, and `overlap` the share of it in what the two curves span together: where
-    that is small the number speaks for little of either curve.
+    `interval` is the interval of the mean, and `overlap` its share of the interval that the two curves span together. A
+    small overlap means that the number describes little of either curve.
     """
 
     value: float | None
@@ -160,8 +160,8 @@ def bd_rate(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> Differenc
     overshoot between points as Bjøntegaard's cubic does. `interval` is in the unit of distortion.
     Less than zero is better.
 
-    Near collapse a nat is a large factor, so the low rates speak loudest here: on the curves of figure 1 of the
-    MR-VAE paper this is -0.06 % where the mean distortion is 1.4 nats less.
+    Near collapse a nat is a large factor, so low rates dominate this number: on the curves of figure 1 of the MR-VAE
+    paper it is -0.06 %, while the mean distortion is 1.4 nats less.
     """
     fronts = [_falling_part(curve) for curve in (anchor, test)]
     reason = _no_bjontegaard(fronts)
@@ -178,10 +178,9 @@ def bd_rate(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> Differenc
 def bd_distortion(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> Difference:
     """Return how much more distortion `test` has than `anchor` at equal rate, in its unit (Bjøntegaard 2001).
 
-    This is the BD-PSNR of quality -D with its sign turned: lower envelopes are interpolated by PCHIP over the
-    logarithm of the rate, so that each doubling of the rate weighs the same. The difference of the `common_means`
-    is the same over the rate itself, and there for collapsed curves too. `interval` is in nats. Less than zero is
-    better.
+    This is minus the BD-PSNR of quality -D: lower envelopes are interpolated by PCHIP over the logarithm of the rate,
+    so that each doubling of the rate has the same weight. The difference of the `common_means` is over the rate itself
+    and is also defined for collapsed curves. `interval` is in nats. Less than zero is better.
     """
     reason = _no_bjontegaard([_falling_part(curve) for curve in (anchor, test)])
     if reason:
@@ -196,7 +195,7 @@ def bd_distortion(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> Dif
 
 
 def _falling_part(curve: Sequence[RatePoint]) -> list[RatePoint]:
-    """Return the Pareto front with near rates taken as one: rates rise strictly and distortions fall strictly."""
+    """Return the Pareto front with near rates merged: rates rise strictly and distortions fall strictly."""
     falling: list[RatePoint] = []
     for rate, distortion in (curve[index] for index in pareto_front(curve)):
         if falling and rate - falling[-1][0] < RATE_RESOLUTION_NATS:
@@ -217,7 +216,7 @@ def _pchip(line: Sequence[RatePoint]) -> Any:
 def _mean_between(line: Sequence[RatePoint], low: float, high: float) -> float:
     """Return the mean over [low, high] of the line's PCHIP interpolant.
 
-    What `_pchip(line).integrate` gives, without making a scipy object, which takes half a millisecond: a report
+    The result is that of `_pchip(line).integrate`. A scipy object takes half a millisecond to make, and a report
     averages ten thousand curves.
     """
     slopes = _pchip_slopes(line)
@@ -276,7 +275,7 @@ def _mean_difference(lines: Sequence[Sequence[RatePoint]], interval: tuple[float
 
 
 def _shared(lines: Sequence[Sequence[RatePoint]]) -> tuple[tuple[float, float], float]:
-    """Return the interval of abscissas that all lines span, upside down if there is none, and its share of all."""
+    """Return the interval of abscissas that all lines span, and its share of all; its ends are reversed if none is."""
     low, high = max(line[0][0] for line in lines), min(line[-1][0] for line in lines)
     return (low, high), (high - low) / (max(line[-1][0] for line in lines) - min(line[0][0] for line in lines))
 
@@ -286,12 +285,12 @@ def _no_bjontegaard(fronts: Sequence[Sequence[RatePoint]]) -> str:
         if len(front) < BJONTEGAARD_POINTS:
             points = f"{len(front)} point{'' if len(front) == 1 else 's'}"
             return (
-                f"a curve has {points} on its Pareto front; a Bjøntegaard difference takes {BJONTEGAARD_POINTS}: "
-                "evaluate at more β, or compare mean distortions"
+                f"a curve has {points} on its Pareto front; a Bjøntegaard difference needs {BJONTEGAARD_POINTS}: "
+                "evaluate at more β values, or compare mean distortions"
             )
         if front[0][0] < COLLAPSED_RATE_NATS:
             return (
-                f"a curve has collapsed to a rate of {front[0][0]:.2g} nats, whose logarithm means nothing: "
+                f"a curve has collapsed to a rate of {front[0][0]:.2g} nats, whose logarithm is meaningless: "
                 "leave the point out, or compare mean distortions"
             )
     return ""
@@ -307,4 +306,4 @@ def _finite(point: RatePoint) -> bool:
 
 def _too_short(envelope: Sequence[RatePoint]) -> str:
     rates = f"only the rate {envelope[0][0]:.4g} nats" if envelope else "no finite point"
-    return f"a curve has {rates}; an interval takes two different rates"
+    return f"a curve has {rates}; an interval needs two different rates"

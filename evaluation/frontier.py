@@ -1,10 +1,10 @@
-"""How good a rate-distortion curve is for the compute spent on it: one MR-VAE run against a sweep of β-VAEs.
+"""The best quality of a rate-distortion curve for each compute budget: one MR-VAE run against a sweep of β-VAEs.
 
-The quality of a curve is the share of the reference rectangle that it dominates (`curves.hypervolume_share`). Of all
-summaries it alone is defined for the one or two points that a small budget buys, and never falls as points join.
-It does rise with the number of points, so an MR-VAE is measured at as many points as the sweep has models.
+The quality of a curve is the share of the reference rectangle that it dominates (`curves.hypervolume_share`). It is the
+only summary that is defined for one or two points, which is all that a small budget gives, and that never falls when
+points are added. It rises with the number of points, so an MR-VAE is measured at one point for each model of the sweep.
 
-Device-seconds are of one device kind; those of different kinds are different things, and the caller keeps them apart.
+Device-seconds are of one device kind; the caller must not mix kinds.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ EXACT_MODELS = 20
 """Up to this many models the best subset of them is always found: there are at most 2^20 to choose from."""
 
 KEPT_CHAINS = 4096
-"""How many partial subsets are followed at each model of a larger sweep."""
+"""The number of partial subsets that are followed at each model of a larger sweep."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The curve of an MR-VAE, as evaluated after it had trained for so many device-seconds."""
+    """The curve of an MR-VAE, evaluated after this many device-seconds of training."""
 
     device_seconds: float
     curve: Sequence[RatePoint]
@@ -44,7 +44,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Model:
-    """What one β-VAE cost from its first to its last step, and its point."""
+    """The cost of training one β-VAE, and its point."""
 
     device_seconds: float
     point: RatePoint
@@ -52,9 +52,9 @@ class Model:
 
 @dataclass(frozen=True)
 class Step:
-    """From a budget of so many device-seconds on this is the best quality.
+    """The best quality from a budget of this many device-seconds on.
 
-    `chosen` are the indices of what reaches it: the β-VAEs of the subset, or the one checkpoint.
+    `chosen` are the indices of the β-VAEs of the best subset, or of the one checkpoint.
     """
 
     device_seconds: float
@@ -66,9 +66,8 @@ class Step:
 class Frontier:
     """The best quality of every budget: a step function, whose steps rise strictly in both.
 
-    `device_seconds` is all that was spent, `points` the number of points of the whole, `reference` the reference point
-    of the qualities. No budget's best quality is more than `shortfall` above what the steps say: 0.0 where they are
-    exact.
+    `device_seconds` is the total cost, `points` the number of all points, `reference` the reference point of the
+    qualities. The true best quality exceeds that of the steps by at most `shortfall`, which is 0.0 for exact steps.
     """
 
     steps: tuple[Step, ...]
@@ -94,8 +93,8 @@ class Frontier:
 def single_frontier(checkpoints: Sequence[Checkpoint], reference: RatePoint) -> Frontier:
     """Return the frontier of one MR-VAE run: at each budget the best of its checkpoints so far.
 
-    A run that was planned for a smaller budget would have annealed its learning rate within it, so where the rate is
-    scheduled the early qualities are less than such a run's.
+    A run planned for a smaller budget would anneal its learning rate within it, so with a schedule the early qualities
+    are lower than those of such a run.
 
     Raises:
         ValueError: there is no checkpoint, their numbers of points differ, or device-seconds are not a number of 0
@@ -106,7 +105,7 @@ def single_frontier(checkpoints: Sequence[Checkpoint], reference: RatePoint) -> 
     odd = next((index for index, size in enumerate(sizes) if size != sizes[0]), None)
     if odd is not None:
         raise ValueError(
-            f"checkpoint {odd} has {sizes[odd]} points and checkpoint 0 {sizes[0]}; evaluate all at the same β"
+            f"checkpoint {odd} has {sizes[odd]} points and checkpoint 0 {sizes[0]}; evaluate all at the same β values"
         )
     steps = (
         Step(checkpoint.device_seconds, hypervolume_share(checkpoint.curve, reference), (index,))
@@ -119,16 +118,16 @@ def single_frontier(checkpoints: Sequence[Checkpoint], reference: RatePoint) -> 
 def sweep_frontier(models: Sequence[Model], reference: RatePoint) -> Frontier:
     """Return the frontier of a sweep: at each budget the best subset of its β-VAEs that can be trained with it.
 
-    This flatters the sweep, never the MR-VAE: which β-VAEs make the best subset is known only once all are trained,
-    and its first budget of the best quality leaves out the β-VAEs that others dominate.
+    This favours the sweep, never the MR-VAE: the best subset is known only after all β-VAEs are trained, and the first
+    budget of the best quality leaves out the β-VAEs that others dominate.
 
-    The best subset is a knapsack. A point that another of the subset dominates adds cost alone, so only chains are
-    looked at, points of rising rate r and falling distortion d. With the reference (R, D) and d_0 = D, a chain's
-    hypervolume is the sum of (R - r_i)(d_{i-1} - d_i): what a point adds depends on the chain's last point alone. So
-    of the chains that end at a model only those need to be followed that no cheaper one of as large a hypervolume
-    dominates. That is exact, and for 20 models or fewer always done. Of more, at most `KEPT_CHAINS` chains are
-    followed at each model, evenly spread over their hypervolumes, and `shortfall` is how much that can have lost; the
-    quality of the whole sweep is exact all the same.
+    Finding the best subset is a knapsack problem. A point that another of the subset dominates only adds cost, so only
+    chains are considered: points of rising rate r and falling distortion d. With the reference (R, D) and d_0 = D, the
+    hypervolume of a chain is the sum of (R - r_i)(d_{i-1} - d_i), so the gain of a point depends only on the last point
+    of the chain. Of the chains that end at a model, those with a cheaper chain of no smaller hypervolume are dropped.
+    This is exact, and always done for 20 models or fewer. For more, at most `KEPT_CHAINS` chains are followed at each
+    model, evenly spread over their hypervolumes; `shortfall` bounds the loss, and the quality of the whole sweep is
+    still exact.
 
     Raises:
         ValueError: there is no model, or device-seconds are not a number of 0 or more.
@@ -149,11 +148,11 @@ def sweep_frontier(models: Sequence[Model], reference: RatePoint) -> Frontier:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An MR-VAE and a sweep of β-VAEs at equal quality and at equal compute, seed by seed and over the seeds.
+    """An MR-VAE and a sweep of β-VAEs at equal quality and at equal compute, for each seed and over the seeds.
 
     `compute_ratios` are the sweep's device-seconds over the MR-VAE's at equal quality, `compute_ratio` their geometric
-    mean; `quality_differences` the MR-VAE's quality less the sweep's at equal compute, `quality_difference` their mean.
-    Where the two do not compare at all both are empty, and the estimates say why.
+    mean; `quality_differences` are the MR-VAE's quality minus the sweep's at equal compute, `quality_difference` their
+    mean. If the two cannot be compared, both are empty and the estimates give the reason.
     """
 
     seeds: tuple[int, ...]
@@ -190,18 +189,18 @@ def compare(
 
 
 def compute_ratio(single: Frontier, sweep: Frontier, quality: float) -> Ratio:
-    """Return the device-seconds that the sweep needs to reach the quality over those of the MR-VAE."""
+    """Return the device-seconds that the sweep needs for the quality over those of the MR-VAE."""
     if not quality > 0:
-        return Ratio(None, f"a quality of {quality:.3g} is reached by doing nothing")
+        return Ratio(None, f"a quality of {quality:.3g} is reached without training")
     for name, frontier in (("MR-VAE", single), ("sweep", sweep)):
         if frontier.quality < quality:
-            return Ratio(None, f"the {name} reaches a quality of {frontier.quality:.3f}, never {quality:.3f}")
+            return Ratio(None, f"the {name} reaches a quality of {frontier.quality:.3f}, not {quality:.3f}")
     needed, spent = sweep.compute_at(quality), single.compute_at(quality)
     return Ratio(needed / spent) if needed and spent else Ratio(None, "no device time is recorded")
 
 
 def quality_difference(single: Frontier, sweep: Frontier) -> float:
-    """Return the quality of the MR-VAE less that of the best subset of the sweep that costs no more."""
+    """Return the quality of the MR-VAE minus that of the best subset of the sweep that costs no more."""
     return single.quality - sweep.quality_at(single.device_seconds)
 
 
@@ -218,14 +217,14 @@ def _unequal_points(seeds: Sequence[int], pairs: Sequence[tuple[Frontier, Fronti
         if single.points != sweep.points:
             return (
                 f"seed {seed}: the MR-VAE has {single.points} points and the sweep {sweep.points}; hypervolumes "
-                "compare at equal numbers of points: take the MR-VAE's at the sweep's β"
+                "compare at equal numbers of points: use the points of the MR-VAE at the sweep's β values"
             )
     return ""
 
 
 def _check(device_seconds: Sequence[float], kind: str) -> None:
     if not device_seconds:
-        raise ValueError(f"there is no {kind}; a frontier takes one or more")
+        raise ValueError(f"there is no {kind}; a frontier needs one or more")
     for index, seconds in enumerate(device_seconds):
         if not 0 <= seconds < math.inf:
             raise ValueError(f"{kind} {index} cost {seconds} device-seconds; the number must be 0 or more, and finite")
@@ -244,8 +243,8 @@ def _rising(steps: Iterable[Step]) -> tuple[Step, ...]:
 class _Chains:
     """The chains (L,) that end at one model, by rising cost and rising area.
 
-    Each went on from chain `row` of the `before`-th of the chains so far. What was dropped has at most `lost` more area
-    than what was kept and costs no more.
+    Each extends chain `row` of the `before`-th item of the list so far. Dropped chains have at most `lost` more area
+    than a kept one that costs no more.
     """
 
     model: int
@@ -258,7 +257,7 @@ class _Chains:
 
 
 def _best_chains(models: Sequence[Model], reference: RatePoint) -> tuple[list[tuple[int, ...]], float]:
-    """Return the subsets that no cheaper one equals in area, and how much area they may have lost."""
+    """Return the subsets that no cheaper one equals in area, and a bound on the area lost by dropping chains."""
     inside = [index for index, model in enumerate(models) if _is_inside(model.point, reference)]
     most = 2**EXACT_MODELS if len(inside) <= EXACT_MODELS else KEPT_CHAINS
     nothing, nowhere = np.zeros(1), np.zeros(1, dtype=np.int64)
@@ -272,7 +271,7 @@ def _best_chains(models: Sequence[Model], reference: RatePoint) -> tuple[list[tu
 
 
 def _ending_at(index: int, model: Model, ends: Sequence[_Chains], reference: RatePoint, most: int) -> _Chains:
-    """Return the chains that go on to the model from those before it, at most so many."""
+    """Return the chains that end at this model, extended from those before it; at most `most`."""
     rate, distortion = model.point
     cost, area, before, row = _joined(ends)
     above = np.array([end.distortion for end in ends])[before]
@@ -294,7 +293,7 @@ def _ending_at(index: int, model: Model, ends: Sequence[_Chains], reference: Rat
 
 
 def _joined(ends: Sequence[_Chains]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return the cost and area of all chains, and where they are: the number of their end and their row in it."""
+    """Return the cost and area of all chains, and their places: the index of their end and their row in it."""
     sizes = [len(end.cost) for end in ends]
     return (
         np.concatenate([end.cost for end in ends]),
@@ -305,7 +304,7 @@ def _joined(ends: Sequence[_Chains]) -> tuple[NDArray[Any], NDArray[Any], NDArra
 
 
 def _undominated(cost: NDArray[np.float64], area: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the indices, by rising cost, of what has more area than all that costs no more."""
+    """Return the indices, by rising cost, of the chains with more area than all others that cost no more."""
     order = np.lexsort((-area, cost))
     largest = np.maximum.accumulate(area[order])
     return order[np.diff(largest, prepend=-math.inf) > 0]

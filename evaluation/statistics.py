@@ -1,6 +1,6 @@
-"""Seeds and confidence intervals: bootstrap over seeds, over several datasets too, and probability of improvement.
+"""Confidence intervals by the bootstrap over seeds, of one or several datasets, and the probability of improvement.
 
-A unit is what one seed gave: a number, a curve, or the curves of two methods that share the seed (`pair_by_seed`).
+A unit is the result of one seed: a number, a curve, or the curves of two methods that share the seed (`pair_by_seed`).
 Resampling draws whole units, so that the points of a curve stay together and methods stay paired.
 """
 
@@ -23,16 +23,16 @@ One = TypeVar("One")
 Other = TypeVar("Other")
 
 DRAWS = 10_000
-"""How many resamples are drawn where all of them are more than this many different ones."""
+"""The number of random resamples, drawn if there are more than this many distinct ones."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic of all seeds and its percentile bootstrap interval; what is missing is None, and `reason` says why.
+    """A statistic of all seeds and its percentile bootstrap interval; missing values are None, and `reason` says why.
 
-    `seeds` counts those of each dataset. `resamples` is how many the interval was taken from: all n^n where `exact`,
-    else random draws, the same ones each time. `distinct` is how many resamples there are that differ, since the order
-    of seeds does not matter: with 3 seeds the 27 are 10. Where seeds are few that is coarse, and `method` says so.
+    `seeds` are the numbers of seeds of each dataset. `resamples` is the number of resamples: all n^n if `exact`, else
+    random draws from a fixed generator. `distinct` is the number of distinct resamples, since the order of seeds does
+    not matter: with 3 seeds, 10 of 27. With few seeds the interval is coarse, and `method` says so.
     """
 
     value: float | None
@@ -47,7 +47,7 @@ class Estimate:
 
     @property
     def method(self) -> str:
-        """What the interval is, as a phrase; empty if there is none."""
+        """The method of the interval, as a phrase; empty if there is none."""
         if self.low is None:
             return ""
         over = f"{100 * self.level:g} % percentile bootstrap over {' + '.join(map(str, self.seeds))} seeds"
@@ -61,10 +61,10 @@ class Estimate:
 def bootstrap(units: Sequence[Unit], statistic: Callable[[Sequence[Unit]], float], *, level: float = 0.95) -> Estimate:
     """Return the statistic of the units, one a seed, and its percentile bootstrap interval (Efron 1979).
 
-    `statistic` may not depend on the order of the units. All n^n resamples are taken up to 8 seeds, and random ones
-    beyond. Of them less than (1 - `level`) / 2 lie beyond each end of the interval. One seed gives no interval. With
-    2 or 3 seeds a 95 % interval is the whole range of the resamples, and covers less often than its level says: the
-    range of three seeds holds the median of what they are drawn from in 3 of 4 cases.
+    `statistic` must not depend on the order of the units. All n^n resamples are used up to 8 seeds, and random ones for
+    more. Less than (1 - `level`) / 2 of them are beyond each end of the interval. One seed gives no interval. With 2 or
+    3 seeds a 95 % interval is the whole range of the resamples, and covers less often than its level says: the range of
+    three seeds contains the median of their distribution in 3 of 4 cases.
 
     Raises:
         ValueError: there is no unit, `level` is not between 0 and 1, or the statistic is not finite.
@@ -79,19 +79,19 @@ def bootstrap_over_datasets(
     combine: Callable[[Sequence[float]], float] = fmean,
     level: float = 0.95,
 ) -> Estimate:
-    """Return the combined statistic of several datasets and its interval, where seeds are resampled in each apart.
+    """Return the combined statistic of several datasets and its interval; seeds are resampled within each dataset.
 
-    The stratified bootstrap of Agarwal et al. 2021: datasets are not drawn, so the interval speaks for these datasets
-    only. `combine` takes the statistic of each dataset, in the mapping's order; the mean asks for one scale, as
-    ratios and probabilities have and distortions do not. One seed on any dataset gives no interval. Everything else
-    is as in `bootstrap`.
+    This is the stratified bootstrap of Agarwal et al. 2021. Datasets are not resampled, so the interval applies to
+    these datasets only. `combine` takes the statistic of each dataset, in the mapping's order. A mean requires a common
+    scale, which ratios and probabilities have and distortions do not. One seed on any dataset gives no interval. The
+    rest is as in `bootstrap`.
 
     Raises:
         ValueError: there is no dataset or one without units, `level` is not between 0 and 1, or a statistic is not
             finite.
     """
     if not 0 < level < 1:
-        raise ValueError(f"a level of {level:g} is no confidence level; give one between 0 and 1, as 0.95")
+        raise ValueError(f"the confidence level is {level:g}; it must be between 0 and 1, such as 0.95")
     if not units:
         raise ValueError("there is no dataset to resample; give the units of one or more")
     value = combine([_value(statistic, list(stratum), name) for name, stratum in units.items()])
@@ -116,11 +116,11 @@ def bootstrap_over_datasets(
 
 
 def probability_of_improvement(pairs: Sequence[tuple[float, float]]) -> float:
-    """Return how probably the first method's number is less than the second's, a statistic for the bootstraps above.
+    """Return the probability that the first method's number is less than the second's, as a statistic to bootstrap.
 
-    Each pair is one seed's numbers of the two methods; every number of the first is held against every one of the
-    second, and equal ones count half: the Mann-Whitney statistic over its largest value (Agarwal et al. 2021, section
-    4.3). Less is taken to be better, as for distortions; turn the pairs round where more is.
+    Each pair has the numbers of the two methods for one seed. Each number of the first is compared with each of the
+    second, and ties count half: the Mann-Whitney statistic over its largest value (Agarwal et al. 2021, section 4.3).
+    Less is better, as for distortions; swap the pairs if more is better.
 
     Raises:
         ValueError: there is no pair.
@@ -134,7 +134,7 @@ def probability_of_improvement(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def pair_by_seed(one: Mapping[int, One], other: Mapping[int, Other]) -> tuple[tuple[One, Other], ...]:
-    """Return what the two methods gave for each seed, by rising seed.
+    """Return the results of the two methods for each seed, by rising seed.
 
     Raises:
         ValueError: a seed is in one of them only.
@@ -147,7 +147,7 @@ def pair_by_seed(one: Mapping[int, One], other: Mapping[int, Other]) -> tuple[tu
 
 @dataclass(frozen=True)
 class _Resamples:
-    """The statistic of each resample that differs from the others, and how many resamples it stands for."""
+    """The statistic of each distinct resample, and the number of resamples that it represents."""
 
     values: Sequence[float]
     weights: Sequence[int]
@@ -155,11 +155,11 @@ class _Resamples:
 
 
 def _resampled(units: Sequence[Unit], statistic: Callable[[Sequence[Unit]], float], name: str) -> _Resamples:
-    """Return the statistic of all resamples of one dataset, or of random ones where all are too many."""
+    """Return the statistic of all resamples of one dataset, or of random ones if there are too many."""
     count = len(units)
     exact = _different(count) <= DRAWS
     draws = itertools.combinations_with_replacement(range(count), count) if exact else _drawn(count)
-    # Order does not matter, so each selection of seeds stands for all of its orders.
+    # Order does not matter, so each selection of seeds represents all of its orders.
     weighted = [
         (_value(statistic, [units[index] for index in draw], name), _orders(draw) if exact else 1) for draw in draws
     ]
@@ -168,7 +168,7 @@ def _resampled(units: Sequence[Unit], statistic: Callable[[Sequence[Unit]], floa
 
 
 def _combined(strata: Sequence[_Resamples], combine: Callable[[Sequence[float]], float]) -> _Resamples:
-    """Return the combinations of the datasets' resamples, or random ones where all are too many."""
+    """Return the combinations of the datasets' resamples, or random ones if there are too many."""
     if math.prod(len(stratum.values) for stratum in strata) <= DRAWS:
         rows = itertools.product(*(stratum.values for stratum in strata))
         weights = [math.prod(row) for row in itertools.product(*(stratum.weights for stratum in strata))]
@@ -179,7 +179,7 @@ def _combined(strata: Sequence[_Resamples], combine: Callable[[Sequence[float]],
 
 
 def _ends(resamples: _Resamples, tail: float) -> tuple[float, float]:
-    """Return the narrowest ends, each the value of a resample, that less than `tail` of all lie beyond."""
+    """Return the narrowest ends, each the value of a resample, with less than `tail` of all resamples beyond."""
     ordered = sorted(zip(resamples.values, resamples.weights, strict=True))
     cut_off = tail * sum(resamples.weights)
     return _end(ordered, cut_off), _end(ordered[::-1], cut_off)

@@ -1,4 +1,4 @@
-"""KL annealing: the factor on β over the course of training. Imports no torch."""
+"""KL annealing: the factor on β during training. Imports no torch."""
 
 from __future__ import annotations
 

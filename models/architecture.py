@@ -1,20 +1,22 @@
-"""The contract of an architecture's configuration. Imports no torch: planning reads configurations only."""
+"""The interface of an architecture's configuration. Imports no torch, because planning only reads configurations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from typing_extensions import Doc
 
 if TYPE_CHECKING:
+    from models.shapes import Shape
     from models.vae import VAE
 
-Shape = tuple[int, ...]
-"""The shape of one example: (channels, height, width) of an image, (longest, vocabulary) of a text, one-hot."""
+LatentUnits = Annotated[int, Doc("Number of latent variables.")]
 
 
 @dataclass(frozen=True)
 class Gating:
-    """The activations of a multi-rate network's gates (MR-VAE, Eq. 7), and how many β condition it."""
+    """The activations of a multi-rate network's gates (MR-VAE, Eq. 7)."""
 
     encoder: str = "sigmoid"
     decoder: str = "sqrt-relu"
@@ -22,7 +24,7 @@ class Gating:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The frozen options of one architecture; subclasses add theirs and are listed in `models.registry`.
+    """The options of one architecture; subclasses add options and are listed in `models.architectures.registry`.
 
     `__post_init__` of a subclass raises ValueError where an option is out of range.
     """
@@ -34,14 +36,14 @@ class Architecture:
         raise NotImplementedError
 
     def check_likelihood(self, likelihood: str) -> None:
-        """Raise ValueError where this architecture cannot have this likelihood; most can have any of images."""
+        """Raise ValueError where this architecture cannot have this likelihood; the default allows all of images."""
         if likelihood == "categorical":
             raise ValueError(
-                f"architecture {self.name!r} is of images; likelihood 'categorical' is of text: choose another"
+                f"architecture {self.name!r} is for images, likelihood 'categorical' is for text; choose another one"
             )
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Return the multiply-adds of one example's forward pass, for cost estimates before anything ran."""
+        """Return the multiply-adds of one example's forward pass, for cost estimates without measurements."""
         raise NotImplementedError
 
     def build(self, shape: Shape, likelihood: str, gating: Gating | None) -> VAE:

@@ -1,4 +1,4 @@
-"""Multi-rate gates: factors on pre-activations, each a function of log β alone (MR-VAE, Eq. 6, 7 and 9)."""
+"""Multi-rate gates: factors on pre-activations, each a function of log β only (MR-VAE, Eq. 6, 7 and 9)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 def sqrt_relu(affine: Tensor) -> Tensor:
     """Return (ReLU(1 - exp(a)))^(1/2), in [0, 1) (Eq. 7, decoder).
 
-    The gradient is finite for every a, at most 2048 in float32: rounding keeps 1 - exp(a) either at 0, where
-    the backward of ReLU masks the root's infinite slope, or at 2^-24 and more (-expm1(a) would undo that).
+    The gradient is finite for every a, at most 2048 in float32: by rounding, 1 - exp(a) is either 0, where the
+    backward of ReLU masks the root's infinite slope, or at least 2^-24. With -expm1(a) it could be smaller.
     """
     # The clamp changes no value (the gate is 0 for a >= 0); an overflowing exp would give 0 * inf = NaN.
     return torch.sqrt(torch.relu(1 - torch.exp(affine.clamp(max=0))))
 
 
 def double_sigmoid(affine: Tensor) -> Tensor:
-    """Return 2 · sigmoid(a), in (0, 2): 1 on average at the start, as the authors' earlier code has it."""
+    """Return 2 · sigmoid(a), in (0, 2), as in the authors' earlier code: its mean at initialisation is 1."""
     return 2 * torch.sigmoid(affine)
 
 
@@ -35,7 +35,7 @@ GATE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Gate(nn.Module):
-    """Scales each feature by activation(w · s + b), s being the example's standardised log β (Eq. 9)."""
+    """Scales each feature by activation(w · s + b), where s is the example's standardised log β (Eq. 9)."""
 
     def __init__(self, features: int, activation: str) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Gate(nn.Module):
 
 
 class GatedReLU(Gate):
-    """ReLU of the gated pre-activations, written over them."""
+    """ReLU of the gated pre-activations, in place."""
 
     def forward(self, pre_activation: Tensor, condition: Tensor) -> Tensor:
         """Return the rectified scaled pre-activations (B, F, ...) for conditions (B, 1)."""
@@ -69,11 +69,11 @@ class GatedReLU(Gate):
 
 
 class _RectifiedProduct(torch.autograd.Function):
-    """ReLU(h * g), g >= 0, in place of h, that keeps its output and g for the backward pass.
+    """ReLU(h * g), g >= 0, written over h; it keeps its output and g for the backward pass.
 
-    The next layer keeps that output anyway, so a gated network holds no more activations than a plain one, whose
-    ReLU is in place too: memory, not arithmetic, is what would make its step slower. No linear map or norm needs
-    its own output for its backward pass.
+    The next layer keeps that output anyway, so a gated network stores no more activations than a plain one, whose
+    ReLU is in place too. This matters for speed, because memory limits a step. Overwriting h is safe: no linear map or
+    norm needs its output for its backward pass.
     """
 
     @staticmethod
@@ -89,7 +89,7 @@ class _RectifiedProduct(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         output, factor = ctx.saved_tensors
         passed = torch.ops.aten.threshold_backward(gradients[0], output, 0)
-        # Where the gradient passes, h = output / g. Where g is 0 nothing passes: the clamp makes 0 / 0 a 0.
+        # Where the gradient passes, h = output / g. Where g is 0 it does not: the clamp makes 0 / 0 equal to 0.
         divisor = factor.clamp(min=torch.finfo(factor.dtype).tiny)
         for_factor = (passed * output).sum_to_size(factor.shape) / divisor
         return passed.mul_(factor), for_factor
@@ -108,9 +108,9 @@ def standardise_log_beta(beta: Tensor, low: float, high: float) -> Tensor:
 def sample_log_uniform_beta(
     count: int, low: float, high: float, generator: torch.Generator | None, device: torch.device | str
 ) -> Tensor:
-    """Return `count` β (count, 1) with log β ~ U(log low, log high), each drawn on its own (Eq. 11).
+    """Return `count` independent β (count, 1) with log β ~ U(log low, log high) (Eq. 11).
 
-    The generator, where there is one, must live on `device`.
+    The generator, if any, must be on `device`.
     """
     uniform = torch.rand(count, 1, generator=generator, device=device)
     return torch.exp(math.log(low) + uniform * (math.log(high) - math.log(low)))

@@ -1,6 +1,6 @@
-"""The families of p(x|z): each turns a decoder's logits into a distortion and a mean image.
+"""The families of p(x|z): each computes a distortion and a mean image from a decoder's logits.
 
-Both work in float32 or more whatever the logits come in: a sum over pixels loses too much in bfloat16.
+Both compute in float32 or more, for logits of any precision, because a sum over pixels is too inexact in bfloat16.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch.nn import functional
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32 where it has less precision than that, as under autocast."""
+    """Return the tensor, in float32 where its precision is lower, as under autocast."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 class Likelihood(ABC):
-    """What p(x|z) is, given the decoder's logits (B, C, H, W) for data x (B, C, H, W) in [0, 1]."""
+    """A family of p(x|z), given the decoder's logits (B, C, H, W) for data x (B, C, H, W) in [0, 1]."""
 
     unit: ClassVar[str]
 

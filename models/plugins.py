@@ -1,34 +1,32 @@
-"""Registries of configuration classes: the built-in ones, and those that other installed packages bring.
+"""Registries of configuration classes: the built-in ones, and plug-ins from other installed packages.
 
-A package brings one by an entry point in the registry's group, whose name is the class's `name`. One that cannot be
-used is left out with a warning, and everything that does not name it goes on. No torch is imported here: planning reads
-registries.
+A package adds a class by an entry point in the registry's group; the entry point's name is the class's `name`. A class
+that cannot be used is left out with a warning, and specs that do not name it still work. This module imports no torch,
+because planning reads registries.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import itertools
-import logging
-import sys
 import types
 import typing
 from importlib import metadata
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
+from models.options import bare, option_type
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LOGGER = logging.getLogger(__name__)
 PLAIN = (bool, int, float, str, types.NoneType)
-"""The types of an option's values: those that JSON, and so a trial's identity, keeps as they are."""
+"""The types of an option's values, which JSON, and so a trial's identity, preserves."""
 
 
 class Configuration(Protocol):
-    """What a registry holds classes of."""
+    """A class that a registry can hold."""
 
     name: typing.ClassVar[str]
 
@@ -49,8 +47,8 @@ class Package(NamedTuple):
 class Registry(dict[str, type[AnyConfiguration]], Generic[AnyConfiguration]):
     """Frozen configuration classes by their names.
 
-    `packages` has the package of each class that a plug-in brought. `left_out` has, by name, why a plug-in's class is
-    not here; a name that two packages want is neither's, because a trial of that name could mean either.
+    `packages` has the package of each plug-in's class. `left_out` has, by name, the reason why a plug-in's class is not
+    in the registry. A name in two packages is left out, because a trial with that name would be ambiguous.
     """
 
     def __init__(
@@ -64,8 +62,8 @@ class Registry(dict[str, type[AnyConfiguration]], Generic[AnyConfiguration]):
     ) -> None:
         """Collect the classes.
 
-        `kind` is what one of them is called. `required` are the members that a plug-in's subclass of `base` must have.
-        `entries` are the entry points; None takes those that are installed in the group of this kind.
+        `kind` is the word for one class in messages. `required` are the members that a plug-in's subclass of `base`
+        must have. `entries` are the entry points; None: the installed ones in the group of this kind.
         """
         super().__init__({configures.name: configures for configures in builtin})
         self.kind = kind
@@ -85,31 +83,22 @@ class Registry(dict[str, type[AnyConfiguration]], Generic[AnyConfiguration]):
         packages = sorted(_package(entry) for entry in entries)
         if name in self or len(entries) > 1:
             owners = ["mrvae-orch itself"] * (self.pop(name, None) is not None) + [str(each) for each in packages]
-            self._leave_out(name, f"{' and '.join(owners)} have one each; uninstall or rename one")
+            self._leave_out(name, f"{' and '.join(owners)} each define it; uninstall or rename one")
             return
         try:
             configures = _loaded(entries[0])
             _check(configures, name, base, self.required)
         except _NotUsableError as error:
-            self._leave_out(name, f"{packages[0]} says it is {entries[0].value}, but {error}; mend or uninstall it")
+            self._leave_out(name, f"{packages[0]} names {entries[0].value}, but {error}; fix or uninstall it")
             return
         self[name] = configures
         self.packages[name] = packages[0]
 
     def _leave_out(self, name: str, reason: str) -> None:
         self.left_out[name] = f"{self.kind} {name!r} cannot be used: {reason}"
-        LOGGER.warning("%s", self.left_out[name])
+        import logging  # planning needs it for this alone
 
-
-def option_type(configures: type[Any], field: dataclasses.Field[Any]) -> Any:
-    """Return the type of a dataclass's field, its annotation being read where the field was declared.
-
-    Raises NameError where the annotation names what its module does not have at run time.
-    """
-    # One annotation at a time: those of class variables may name what only type checkers import.
-    owner = next(base for base in configures.__mro__ if field.name in inspect.get_annotations(base))
-    holder = types.SimpleNamespace(__annotations__={field.name: field.type})
-    return typing.get_type_hints(holder, globalns=vars(sys.modules[owner.__module__]))[field.name]
+        logging.getLogger(__name__).warning("%s", self.left_out[name])
 
 
 class _NotUsableError(Exception):
@@ -117,20 +106,20 @@ class _NotUsableError(Exception):
 
 
 @functools.cache
-def _installed() -> Any:  # what it is called differs between Pythons; each has `select`
-    # All installed packages are looked through for this: once a process, not once a registry.
+def _installed() -> Any:  # its name differs between Python versions; each has `select`
+    # This reads the metadata of all installed packages, so it runs once per process, not once per registry.
     return metadata.entry_points()
 
 
 def _package(entry: metadata.EntryPoint) -> Package:
-    distribution: Any = entry.dist  # what is installed always has one
+    distribution: Any = entry.dist  # not None for installed packages
     return Package(distribution.name, distribution.version)
 
 
 def _loaded(entry: metadata.EntryPoint) -> Any:
     try:
         return entry.load()
-    except Exception as error:  # whatever a plug-in's module raises must not stop what does without it
+    except Exception as error:  # a broken plug-in must not stop specs without it
         raise _NotUsableError(f"importing that raised {type(error).__name__}: {error}") from error
 
 
@@ -139,7 +128,7 @@ def _check(configures: Any, name: str, base: type[Any], required: tuple[str, ...
     whole_base = f"{base.__module__}.{base.__qualname__}"
     if not (isinstance(configures, type) and issubclass(configures, base)):
         raise _NotUsableError(f"that is no subclass of {whole_base}")
-    # Subclasses of a dataclass are dataclasses too, in which fields of their own would count for nothing.
+    # A subclass of a dataclass without the decorator is a dataclass too, but its additional fields are ignored.
     if "__dataclass_fields__" not in vars(configures):
         raise _NotUsableError("that is not decorated with @dataclass(frozen=True)")
     if getattr(configures, "name", None) != name:
@@ -147,7 +136,7 @@ def _check(configures: Any, name: str, base: type[Any], required: tuple[str, ...
     options = {field.name: field for field in dataclasses.fields(configures)}
     for member in required:
         if member not in options and getattr(configures, member, None) is getattr(base, member, None):
-            raise _NotUsableError(f"it has no `{member}`, which {whole_base} asks for")
+            raise _NotUsableError(f"it has no `{member}`, which {whole_base} requires")
     for field in options.values():
         if not _is_plain(_option_type(configures, field)):
             raise _NotUsableError(
@@ -163,6 +152,7 @@ def _option_type(configures: type[Any], field: dataclasses.Field[Any]) -> Any:
 
 
 def _is_plain(hint: Any) -> bool:
+    hint = bare(hint)
     if typing.get_origin(hint) is Literal:
         return all(type(choice) in PLAIN for choice in typing.get_args(hint))
     if typing.get_origin(hint) in {tuple, typing.Union, types.UnionType}:

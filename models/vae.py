@@ -1,4 +1,4 @@
-"""The contract that every model obeys, and the VAE with one Gaussian latent layer."""
+"""The interface of every model, and the VAE with one Gaussian latent layer."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from models.likelihoods import at_least_float32
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.architecture import Shape
     from models.likelihoods import Likelihood
+    from models.shapes import Shape
 
 
 PAD, START, END, UNKNOWN = range(4)
-"""Tokens that are no words: what fills a batch, what a sentence starts and ends with, and words that are not known."""
+"""The special tokens: padding, start of a sentence, end of a sentence, and unknown word."""
 
 CONDITION_AXES = 2
-"""Examples, and the β of one."""
+"""The axes of a condition: examples, and the β of one example."""
 
 
 class Posterior(NamedTuple):
-    """The diagonal Gaussian q(z|x) of one latent layer and what was drawn from it; each (B, *latent)."""
+    """The diagonal Gaussian q(z|x) of one latent layer and a sample of it; each (B, *latent)."""
 
     mean: Tensor
     log_variance: Tensor
     sample: Tensor
 
 
-class Evidence(NamedTuple):
-    """What a model says about a batch, example by example, at one draw of its latents.
+class ModelOutput(NamedTuple):
+    """A model's output for each example of a batch, at one sample of its latents.
 
     `distortion` (B,) is in the model's `distortion_unit`. `rates` (B, L) are in nats; they and `posteriors`
     have one entry for each latent layer. `reconstruction` (B, C, H, W), in [0, 1], is the mean of p(x|z); None for
@@ -47,10 +47,10 @@ class Evidence(NamedTuple):
 
 
 class VAE(nn.Module, ABC):
-    """A VAE with L latent layers. β reaches it only as the condition of a call; it is never kept.
+    """A VAE with L latent layers. Its only input of β is the condition of a call, which it does not store.
 
-    `condition` is the standardised log β of each example, (B, 1), or (B, C) where C of them reach the gates;
-    None for a plain model. `noise` holds a standard normal tensor (B, *latent shape) for each latent layer.
+    `condition` is the standardised log β of each example, (B, 1), or (B, C) for gates with C inputs; None for a plain
+    model. `noise` has a standard normal tensor (B, *latent shape) for each latent layer.
     """
 
     latent_shapes: tuple[tuple[int, ...], ...]
@@ -60,11 +60,11 @@ class VAE(nn.Module, ABC):
     """Whether training draws from torch's global generator besides `noise`, as dropout does."""
 
     @abstractmethod
-    def forward(self, x: Tensor, condition: Tensor | None, noise: Sequence[Tensor]) -> Evidence:
-        """Return the evidence about x: images (B, C, H, W) in [0, 1], or for a `TextVAE` tokens (B, T).
+    def forward(self, x: Tensor, condition: Tensor | None, noise: Sequence[Tensor]) -> ModelOutput:
+        """Return the output for x: images (B, C, H, W) in [0, 1], or for a `TextVAE` tokens (B, T).
 
         Raises:
-            ValueError: a multi-rate model was given no condition, or a plain one was given one.
+            ValueError: a multi-rate model gets no condition, or a plain one gets one.
         """
 
     @abstractmethod
@@ -78,17 +78,17 @@ class VAE(nn.Module, ABC):
         """
 
     def blank(self, examples: int, shape: Shape) -> Tensor:
-        """Return examples of this shape with nothing on them, as `forward` takes them, to count its work with."""
+        """Return blank examples of this shape for `forward`, to count its FLOPs."""
         return torch.zeros(examples, *shape)
 
     def check_condition(self, condition: Tensor | None) -> None:
-        """Raise ValueError unless there is a condition of two axes exactly where the model is multi-rate."""
+        """Raise ValueError unless the condition has two axes in a multi-rate model, and is None in a plain one."""
         if self.multi_rate and condition is None:
             raise ValueError("a multi-rate model needs a condition: the standardised log β of each example, (B, 1)")
         if condition is not None and condition.dim() != CONDITION_AXES:
             raise ValueError(f"the condition has shape {tuple(condition.shape)}; it must be (examples, 1)")
         if not self.multi_rate and condition is not None:
-            raise ValueError("a plain VAE takes no condition: it has no gates that β could reach")
+            raise ValueError("a plain VAE takes no condition, because it has no gates")
 
 
 class TextVAE(VAE):
@@ -103,16 +103,16 @@ class TextVAE(VAE):
     ) -> Tensor:
         """Return sentences (B, T), T at most `longest`, for latents (B, latent units), in the form of x.
 
-        Each token is the likeliest after those before it (greedy); with a generator it is drawn from p(x|z).
+        Each token is the most likely one after the tokens before it (greedy); with a generator it is drawn from p(x|z).
         """
 
     def blank(self, examples: int, shape: Shape) -> Tensor:
-        """Return sentences of the longest length, as `VAE.blank`; a text's shape is (longest, vocabulary)."""
+        """Return sentences of the longest length; see `VAE.blank`. A text's shape is (longest, vocabulary)."""
         return torch.full((examples, shape[0]), UNKNOWN)
 
 
 def gaussian_rate(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return KL(N(mean, exp(log_variance)) || N(0, I)) (B,) in nats, summed over all but the batch."""
+    """Return KL(N(mean, exp(log_variance)) || N(0, I)) (B,) in nats, summed over all axes but the first."""
     each = mean.square() + log_variance.exp() - 1 - log_variance
     return 0.5 * each.flatten(1).sum(1)
 
@@ -145,14 +145,14 @@ class SingleLatentVAE(VAE):
         self.multi_rate = multi_rate
         self.distortion_unit = likelihood.unit
 
-    def forward(self, x: Tensor, condition: Tensor | None, noise: Sequence[Tensor]) -> Evidence:
-        """Return the evidence about x; see `VAE.forward`."""
+    def forward(self, x: Tensor, condition: Tensor | None, noise: Sequence[Tensor]) -> ModelOutput:
+        """Return the output for x; see `VAE.forward`."""
         self.check_condition(condition)
         (latent_noise,) = noise
         mean, log_variance = map(at_least_float32, self.encoder(x, condition))
         posterior = Posterior(mean, log_variance, draw(mean, log_variance, latent_noise))
         logits = self.decoder(posterior.sample, condition)
-        return Evidence(
+        return ModelOutput(
             distortion=self.likelihood.distortion(logits, x),
             rates=gaussian_rate(mean, log_variance).unsqueeze(1),
             posteriors=(posterior,),

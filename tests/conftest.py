@@ -6,23 +6,111 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 from fault_proxy import FaultProxy
+from local_ray import LocalRay
 from mlflow_server import MLflowServer, empty_database, sqlite_at
-from models.registry import configure
+from models.architectures.registry import configure
 from object_server import ObjectServer
+from paced import Pace, PacedDigits, install
 from workers.data.digits import Digits
-from workers.run import Context
-from workers.store import Store
+from workers.data.registry import DATASETS
+from workers.running.context import Context
+from workers.store.store import Store
 from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Objective, Resources, Training, Trial
+
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+TOGETHER = {
+    "Ray": (
+        *(f"tests/orchestrator/{name}" for name in ("driver/", "execution/", "remote/")),
+        *("tests/orchestrator/sweeps/test_selection.py", "tests/orchestrator/cli/test_extending.py"),
+        *("tests/chaos/test_chaos.py", "tests/recipes/", "tests/services/", "tests/stores/"),
+    ),
+    "MLflow": ("tests/orchestrator/tracking/", "tests/chaos/test_losses.py"),
+}
+"""Files whose tests run one after another where tests run in parallel, by what they start.
+
+Two Rays on two cores starve each other, and a server of MLflow takes seconds to start.
+"""
+
+
+def _group(nodeid: str) -> str:
+    path = nodeid.partition("::")[0]
+    return next((name for name, paths in TOGETHER.items() if path.startswith(paths)), path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Run the tests of a group in one process, and else those of a file, so that they share its fixtures."""
+
+    # Not by marks of the tests: pytest-xdist 3.8 does not see them with pytest 9.2.
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _group(nodeid)
+
+    return ByGroup(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the groups, which take longest."""
+    items.sort(key=lambda item: _group(item.nodeid) not in TOGETHER)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def settings_folder(tmp_path_factory):
+    """A folder of settings other than that of the user who runs the tests."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("settings"))
 
 
 @pytest.fixture(autouse=True)
 def one_thread():
     """The same bits come out at the same thread count only."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def local_ray():
+    """The Ray of this process."""
+    ray = LocalRay()
+    yield ray
+    ray.end()
+
+
+@pytest.fixture(scope="session")
+def submit_here(local_ray, empty_mlflow):
+    """Submit a spec of a command line's folder within this process, on the Ray that all such submits share.
+
+    The store gets a copy of an empty MLflow database, since making one takes seconds.
+    """
+
+    def submit(command_line, *arguments, **variables):
+        local_ray.start()
+        if "--store" not in arguments and not command_line.store.exists():
+            command_line.store.mkdir()
+            shutil.copy(empty_mlflow, command_line.store / "mlflow.db")
+        return command_line.ask("submit", *arguments, **variables)
+
+    return submit
+
+
+@pytest.fixture(scope="session")
+def paced_variables(tmp_path_factory):
+    """The variables of a process that knows the data set of `pace`."""
+    return install(tmp_path_factory.mktemp("paced"))
+
+
+@pytest.fixture
+def pace(tmp_path, paced_variables, monkeypatch) -> Pace:
+    """Trials that a test meets in the middle, and lets come to their end when it has seen enough."""
+    monkeypatch.setitem(DATASETS, PacedDigits.name, PacedDigits)
+    return Pace(tmp_path / "hurry", paced_variables)
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ class Answer:
     """The proxy answers with this status, and the server never hears of the request."""
 
     status: int
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,14 @@ class Slow:
     bytes_per_second: float
 
 
-Fault = Pass | Delay | Answer | LoseAnswer | Cut | Late | CutRequest | CutAnswer | Slow
+@dataclass(frozen=True)
+class Strip:
+    """The server gets the request without these headers, as one that ignores them."""
+
+    headers: tuple[str, ...]
+
+
+Fault = Pass | Delay | Answer | LoseAnswer | Cut | Late | CutRequest | CutAnswer | Slow | Strip
 
 
 @dataclass(frozen=True)
@@ -229,8 +237,13 @@ class FaultProxy:
             case CutRequest(after_bytes):
                 await self._tell_server(self._rewrite(request, len(head))[:after_bytes])
                 raise _Severed
-            case Answer(status):
-                answer = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: 0\r\n\r\n".encode()
+            case Answer(status, body):
+                phrase = HTTPStatus(status).phrase
+                answer = f"HTTP/1.1 {status} {phrase}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            case Strip(headers):
+                head, body = request[: len(head)], request[len(head) :]
+                head = _without(head, *headers)
+                answer = await self._ask_server(self._rewrite(head + body, len(head)), method, fault)
             case _:
                 answer = await self._ask_server(self._rewrite(request, len(head)), method, fault)
         match fault:

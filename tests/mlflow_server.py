@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from workers.tracking import quiet_mlflow
+from orchestrator.tracking.mlflow_client import quiet_mlflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable

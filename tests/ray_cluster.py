@@ -23,9 +23,9 @@ NODE_TRIES = 3
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    with socket.socket() as callback:
+        callback.bind(("127.0.0.1", 0))
+        return callback.getsockname()[1]
 
 
 def clean_environment() -> dict[str, str]:
@@ -57,7 +57,7 @@ class RayCluster:
         """Start the head, on the ports of the one before where there was one; it knows nothing of that one."""
         self.head = self._start("--head", f"--port={self.port}", f"--dashboard-port={self._dashboard}")
         self.nodes.append(self.head)
-        wait_until(self.answers, 180)
+        wait_until(self.answers)
 
     def add_node(self, **variables: str) -> subprocess.Popen:
         """Start a node, and wait until it is there: two that start at once on one machine take the same sockets.

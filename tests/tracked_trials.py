@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from workers.metric_log import MetricLog
-from workers.tracked import TrackedTrial
+from orchestrator.tracking.records import TrackedTrial
+from workers.running.metric_log import MetricLog
 
 STARTED_MS = 1_700_000_000_000
 

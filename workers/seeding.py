@@ -1,6 +1,6 @@
-"""Random numbers as a function of (seed, purpose, position), so that a trial goes on where it stopped.
+"""Random numbers as a function of (seed, purpose, position), so that a trial can resume.
 
-No generator's state is ever stored: whatever is drawn at a step can be drawn again.
+The state of a generator is never stored, because the draws of any step can be repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def generator(device: torch.device, seed: int, purpose: str, *position: int) -> 
 
 @contextlib.contextmanager
 def seeded_initialisation(seed: int) -> Iterator[None]:
-    """Draw modules' initial weights, which only know torch's global generator, from the trial's seed."""
+    """Seed torch's global generator inside the block, because modules draw their initial weights from it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initialisation"))
         yield

@@ -1,6 +1,6 @@
-"""What a trial is, and what makes two trials the same.
+"""Trials, their evaluations and their identities. Imports no torch, because planning does not need it.
 
-Nothing here imports torch: planning ten thousand trials must not pay for it.
+Users see the annotations of the options: the JSON Schema of a spec has their choices and descriptions.
 """
 
 from __future__ import annotations
@@ -8,45 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from models import registry as architectures
+from typing_extensions import Doc
+
+from evaluation.metrics.catalogue import CATALOGUE
+from models.architectures import registry as architectures
+from models.options import check_choices, identity
 from workers.data import registry as datasets
+from workers.numerics import NUMERICS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from evaluation.operating_points import Betas
     from models.architecture import Architecture
     from workers.data.dataset import Dataset
 
-NUMERICS = 1
-"""Raised by hand whenever a change makes trials of the same settings end with other numbers."""
-
-LIKELIHOODS = ("bernoulli", "squared-error", "categorical")
-OBJECTIVES = ("beta-elbo", "beta-tcvae")
-ANNEALINGS = ("constant", "monotonic", "cyclic")
-ENCODER_GATES = ("sigmoid", "double-sigmoid")
-DECODER_GATES = ("sqrt-relu", "sigmoid", "double-sigmoid")
-SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "bfloat16")
-SPLITS = ("train", "validation", "test")
-METRICS = (
-    "active_units",
-    "bits_per_dimension",
-    "dci",
-    "fid",
-    "frechet_classifier",
-    "importance_weighted_nll",
-    "linear_probe",
-    "mig",
-    "mig_histogram",
-    "mutual_information",
-    "perplexity",
-    "psnr",
-)
-LEAST_QUALITY_EXAMPLES = 10
-"""One for each split of the Inception Score."""
+Annealing = Literal["constant", "monotonic", "cyclic"]
+EncoderGate = Literal["sigmoid", "double-sigmoid"]
+DecoderGate = Literal["sqrt-relu", "sigmoid", "double-sigmoid"]
+METRICS = tuple(sorted(CATALOGUE))
+MIN_QUALITY_EXAMPLES = 10
+"""One image for each split of the Inception Score."""
+MOST_PICTURES = 64
 
 
 def _require(condition: bool, message: str) -> None:
@@ -54,47 +40,54 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    _require(value in choices, f"{name} is {value!r}; choose one of {', '.join(choices)}")
-
-
 def _require_positive(name: str, value: float) -> None:
     _require(math.isfinite(value) and value > 0, f"{name} is {value:g}; it must be a finite number above 0")
 
 
+def _require_amount(name: str, value: float) -> None:
+    _require(math.isfinite(value) and value >= 0, f"{name} is {value:g}; it must be 0 or more")
+
+
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised, with the given likelihood.
+    """The loss that training minimises.
 
-    beta-elbo: distortion + β · rate. beta-tcvae: distortion + rate, with its total correlation β times as heavy,
-    estimated by minibatch-weighted sampling (Chen et al. 2018).
+    beta-elbo is distortion + β · rate. beta-tcvae is distortion + rate, where the total correlation, a part of the
+    rate, is multiplied by β; it is estimated by minibatch-weighted sampling (Chen et al. 2018).
     """
 
-    likelihood: str = "bernoulli"
-    name: str = "beta-elbo"
+    likelihood: Annotated[
+        Literal["bernoulli", "squared-error", "categorical"],
+        Doc(
+            "The model p(x|z) of a pixel or, if categorical, of a word. The distortion is -log p(x|z) or squared error."
+        ),
+    ] = "bernoulli"
+    name: Annotated[
+        Literal["beta-elbo", "beta-tcvae"],
+        Doc("The term that β multiplies: the whole rate (beta-elbo) or its total correlation (beta-tcvae)."),
+    ] = "beta-elbo"
 
     def __post_init__(self) -> None:
-        _require_choice("likelihood", self.likelihood, LIKELIHOODS)
-        _require_choice("objective name", self.name, OBJECTIVES)
+        check_choices(self)
 
 
 @dataclass(frozen=True)
 class BetaVAE:
-    """A plain VAE trained at one β, which KL annealing may reach gradually."""
+    """A plain VAE trained at one β, to which KL annealing may increase the weight gradually."""
 
     beta: float
-    annealing: str = "constant"
+    annealing: Annealing = "constant"
     kind: ClassVar[str] = "beta-vae"
 
     def __post_init__(self) -> None:
         _require_positive("beta", self.beta)
-        _require_choice("annealing", self.annealing, ANNEALINGS)
+        check_choices(self)
         object.__setattr__(self, "beta", float(self.beta))
 
     @property
-    def trained_betas(self) -> tuple[float, ...]:
-        """The β it is trained at."""
-        return (self.beta,)
+    def trained_betas(self) -> tuple[Betas, ...]:
+        """The operating point of its training."""
+        return ((self.beta,),)
 
 
 @dataclass(frozen=True)
@@ -103,8 +96,8 @@ class MultiRateVAE:
 
     beta_low: float
     beta_high: float
-    encoder_gate: str = "sigmoid"
-    decoder_gate: str = "sqrt-relu"
+    encoder_gate: EncoderGate = "sigmoid"
+    decoder_gate: DecoderGate = "sqrt-relu"
     kind: ClassVar[str] = "mr-vae"
 
     def __post_init__(self) -> None:
@@ -112,17 +105,16 @@ class MultiRateVAE:
         _require_positive("the upper end of the β range", self.beta_high)
         _require(
             self.beta_low < self.beta_high,
-            f"the β range runs from {self.beta_low:g} to {self.beta_high:g}; the first must be the smaller",
+            f"the β range is {self.beta_low:g} to {self.beta_high:g}; the first value must be the smaller one",
         )
-        _require_choice("encoder_gate", self.encoder_gate, ENCODER_GATES)
-        _require_choice("decoder_gate", self.decoder_gate, DECODER_GATES)
+        check_choices(self)
         object.__setattr__(self, "beta_low", float(self.beta_low))
         object.__setattr__(self, "beta_high", float(self.beta_high))
 
     @property
-    def trained_betas(self) -> tuple[float, ...]:
-        """The two ends of the range it is trained on."""
-        return (self.beta_low, self.beta_high)
+    def trained_betas(self) -> tuple[Betas, ...]:
+        """The two ends of its training range."""
+        return ((self.beta_low,), (self.beta_high,))
 
 
 Method = BetaVAE | MultiRateVAE
@@ -131,22 +123,24 @@ METHODS: Mapping[str, type[Method]] = {BetaVAE.kind: BetaVAE, MultiRateVAE.kind:
 
 @dataclass(frozen=True)
 class Training:
-    """How a trial is trained. Everything here changes the numbers, so all of it is identity.
+    """Options of training. All of them change the numbers, so all are part of a trial's identity."""
 
-    `threads` is the number of CPU threads torch may use: on a CPU the same bits come out at the same
-    thread count only, so the trial fixes it, not the machine. `clip_norm` is the largest norm that the gradient of
-    all parameters together may have; a longer one is scaled down to it, and 0 leaves it as it is.
-    """
-
-    epochs: int
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_epochs: int = 0
-    schedule: str = "cosine"
-    precision: str = "float32"
-    channels_last: bool = False
-    clip_norm: float = 0.0
-    threads: int = 1
+    epochs: Annotated[int, Doc("Number of passes over the training data.")]
+    batch_size: Annotated[int, Doc("Examples per training step, over all ranks together.")] = 128
+    learning_rate: Annotated[float, Doc("The learning rate of Adam after warm-up.")] = 1e-3
+    warmup_epochs: Annotated[int, Doc("Epochs of linear warm-up of the learning rate, fewer than `epochs`.")] = 0
+    schedule: Annotated[
+        Literal["constant", "cosine"],
+        Doc("The learning rate after warm-up: constant, or falling to about 0 along half a cosine."),
+    ] = "cosine"
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Doc("Precision of the forward pass; bfloat16 is mixed precision.")
+    ] = "float32"
+    channels_last: Annotated[bool, Doc("Store channels last in memory, which is faster for some convolutions.")] = False
+    clip_norm: Annotated[
+        float, Doc("Largest norm of the whole gradient; longer ones are scaled down. 0: no limit.")
+    ] = 0.0
+    threads: Annotated[int, Doc("CPU threads of PyTorch. On a CPU, results depend on their number.")] = 1
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "threads"):
@@ -156,8 +150,7 @@ class Training:
             0 <= self.warmup_epochs < self.epochs,
             f"warmup_epochs is {self.warmup_epochs}; it must be 0 or more and below epochs ({self.epochs})",
         )
-        _require_choice("schedule", self.schedule, SCHEDULES)
-        _require_choice("precision", self.precision, PRECISIONS)
+        check_choices(self)
         _require(
             math.isfinite(self.clip_norm) and self.clip_norm >= 0,
             f"clip_norm is {self.clip_norm:g}; it must be 0 (no clipping) or more",
@@ -166,9 +159,33 @@ class Training:
         object.__setattr__(self, "clip_norm", float(self.clip_norm))
 
 
+def _method(record: Mapping[str, Any]) -> Method:
+    options = dict(record)
+    return METHODS[options.pop("kind")](**options)
+
+
+TRIAL_PARTS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "dataset": lambda record: datasets.configure(**record),
+    "architecture": lambda record: architectures.configure(**record),
+    "objective": lambda record: Objective(**record),
+    "method": _method,
+    "training": lambda record: Training(**record),
+}
+"""How each part of a trial is made of its `part_record`."""
+
+
+def part_record(name: str, part: Any) -> dict[str, Any]:
+    """Return the part of a trial of that name as plain JSON values: its options, and what says which options it has."""
+    word = {"dataset": "name", "architecture": "name", "method": "kind"}.get(name)
+    return {**({word: getattr(part, word)} if word else {}), **identity(part)}
+
+
 @dataclass(frozen=True)
 class Trial:
-    """One training run. Its identity is everything that decides the trained numbers, and nothing else."""
+    """One training run. Its identity is everything that determines the trained weights, and nothing else.
+
+    `numerics` is the version of the numbers that it was planned with; only trials of this release's version can run.
+    """
 
     dataset: Dataset
     architecture: Architecture
@@ -176,6 +193,7 @@ class Trial:
     method: Method
     training: Training
     seed: int
+    numerics: int = NUMERICS
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, f"seed is {self.seed}; it must be between 0 and 2^63 - 1")
@@ -183,31 +201,26 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         """Return the complete identity as plain JSON values."""
         return {
-            "numerics": NUMERICS,
-            "dataset": {"name": self.dataset.name, **_fields(self.dataset)},
-            "architecture": {"name": self.architecture.name, **_fields(self.architecture)},
-            "objective": _fields(self.objective),
-            "method": {"kind": self.method.kind, **_fields(self.method)},
-            "training": _fields(self.training),
+            "numerics": self.numerics,
+            **{name: part_record(name, getattr(self, name)) for name in TRIAL_PARTS},
             "seed": self.seed,
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Trial:
-        """Rebuild a trial from `to_json`. Raises ValueError where the record is not one of this version."""
-        if record.get("numerics") != NUMERICS:
+        """Return the trial of a record of `to_json`.
+
+        Raises KeyError, TypeError or ValueError where this release, or a plug-in, has no such trial.
+        """
+        parts = {name: build(record[name]) for name, build in TRIAL_PARTS.items()}
+        return cls(**parts, seed=record["seed"], numerics=record["numerics"])
+
+    def check_numerics(self) -> None:
+        """Raise ValueError where this release trains and evaluates with numbers of another version."""
+        if self.numerics != NUMERICS:
             raise ValueError(
-                f"the trial was planned with numerics version {record.get('numerics')}; this is version {NUMERICS}"
+                f"the trial was planned with numerics version {self.numerics}; this release has version {NUMERICS}"
             )
-        method = dict(record["method"])
-        return cls(
-            dataset=datasets.configure(**record["dataset"]),
-            architecture=architectures.configure(**record["architecture"]),
-            objective=Objective(**record["objective"]),
-            method=METHODS[method.pop("kind")](**method),
-            training=Training(**record["training"]),
-            seed=record["seed"],
-        )
 
     @property
     def trial_id(self) -> str:
@@ -215,51 +228,70 @@ class Trial:
         return _digest(self.to_json())
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What is measured on a trained model. Its identity is apart from the trial's: asking for more never retrains.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """The metrics of a trained model at each β, and the examples to compute them on."""
 
-    `betas` are the operating points; a β-VAE is measured at its own β whatever they are. `limit` is the number of
-    examples of the `split` to measure on, the first ones; 0 takes all. `importance_samples` is how many draws each
-    example has for its importance-weighted likelihood. `quality_examples` is how many images are generated, and how
-    many real ones at most they are compared with, for FID and the like.
-    """
-
-    betas: tuple[float, ...]
-    split: str = "test"
+    split: Annotated[Literal["train", "validation", "test"], Doc("The part of the data to evaluate on.")] = "test"
     metrics: tuple[str, ...] = ("active_units",)
-    active_units_delta: float = 0.01
-    pictures: int = 10
-    limit: int = 0
-    importance_samples: int = 100
-    quality_examples: int = 10_000
+    active_units_delta: Annotated[float, Doc("Variance of its posterior mean above which a latent is active.")] = 0.01
+    pictures: Annotated[int, Doc(f"Samples and reconstructions to keep for each β, at most {MOST_PICTURES}.")] = 10
+    limit: Annotated[int, Doc("Number of examples to evaluate on, the first ones; 0: all.")] = 0
+    importance_samples: Annotated[int, Doc("Importance samples per example for importance_weighted_nll.")] = 100
+    quality_examples: Annotated[
+        int,
+        Doc(f"Generated images, and at most as many real ones, for fid and the like; {MIN_QUALITY_EXAMPLES} or more."),
+    ] = 10_000
 
     def __post_init__(self) -> None:
-        _require(len(self.betas) > 0, "betas is empty; name at least one β to evaluate at")
-        for beta in self.betas:
-            _require_positive("β", beta)
-        _require_choice("split", self.split, SPLITS)
+        check_choices(self)
         for metric in self.metrics:
-            _require_choice("metric", metric, METRICS)
+            _require(metric in METRICS, f"metrics has {metric!r}; choose from {', '.join(METRICS)}")
         _require_positive("active_units_delta", self.active_units_delta)
-        _require(0 <= self.pictures <= 64, f"pictures is {self.pictures}; it must be between 0 and 64")  # noqa: PLR2004 (stated in the message)
+        _require(
+            0 <= self.pictures <= MOST_PICTURES,
+            f"pictures is {self.pictures}; it must be between 0 and {MOST_PICTURES}",
+        )
         _require(self.limit >= 0, f"limit is {self.limit}; it must be 0 (all) or more")
         _require(self.importance_samples >= 1, f"importance_samples is {self.importance_samples}; it must be 1 or more")
         _require(
-            self.quality_examples >= LEAST_QUALITY_EXAMPLES,
-            f"quality_examples is {self.quality_examples}; it must be {LEAST_QUALITY_EXAMPLES} or more",
+            self.quality_examples >= MIN_QUALITY_EXAMPLES,
+            f"quality_examples is {self.quality_examples}; it must be {MIN_QUALITY_EXAMPLES} or more",
         )
+
+
+@dataclass(frozen=True)
+class Evaluation(EvaluationOptions):
+    """An evaluation of a trained model. Its identity is separate from the trial's: a new one needs no training.
+
+    `betas` are the operating points, one number each; with one β per latent layer, each would be a tuple of numbers,
+    and a list in the JSON. A β-VAE is evaluated at the β of its training.
+    """
+
+    betas: tuple[float, ...]
+    numerics: int = NUMERICS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(len(self.betas) > 0, "betas is empty; give at least one β to evaluate at")
+        for beta in self.betas:
+            _require_positive("β", beta)
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         object.__setattr__(self, "metrics", tuple(sorted(set(self.metrics))))
 
+    @property
+    def operating_points(self) -> tuple[Betas, ...]:
+        """The β of each operating point."""
+        return tuple((beta,) for beta in self.betas)
+
     def for_method(self, method: Method) -> Evaluation:
-        """Return the evaluation that this method can have: a β-VAE has one operating point, its own β."""
-        betas = self.betas if isinstance(method, MultiRateVAE) else method.trained_betas
-        return Evaluation(**{**_fields(self), "betas": betas})
+        """Return the evaluation for a method: for a β-VAE, at the β of its training."""
+        betas = self.betas if isinstance(method, MultiRateVAE) else (method.beta,)
+        return replace(self, betas=betas)
 
     def to_json(self) -> dict[str, Any]:
         """Return the identity as plain JSON values."""
-        return {"numerics": NUMERICS, **_fields(self)}
+        return identity(self)
 
     @property
     def eval_id(self) -> str:
@@ -268,56 +300,70 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Along:
-    """What is measured while a trial trains: rate and distortion after 1/2, 1/4, 1/8 … of its epochs, so many times.
+class IntermediateEvaluation:
+    """Evaluations during training: rate and distortion after 1/2, 1/4, 1/8 … of the epochs, `times` of them.
 
-    Not identity: it changes nothing of the trained model, and a finished trial cannot be measured so any more.
+    They are not part of a trial's identity, because they do not change the trained model. A finished trial cannot get
+    further ones.
     """
 
     times: int
     evaluation: Evaluation
 
     def epochs(self, of: int) -> frozenset[int]:
-        """Return after how many epochs of a training it is measured; never after the last."""
+        """Return the numbers of epochs after which the trial is evaluated, without the last one."""
         return frozenset(range(1, of)) & {round(of / 2**halving) for halving in range(1, self.times + 1)}
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What a trial holds while it runs. Not identity: the same trial on other hardware is the same trial.
+@dataclass(frozen=True, kw_only=True)
+class ResourceOptions:
+    """Resources of a trial, except CPUs. They are not part of its identity: on other hardware it is the same trial.
 
-    `cpus`, `gpus` and `memory_gib` are what each of its `ranks` holds: processes that share every batch (DDP).
-    `gpu_kind` is Ray's name of an accelerator, such as "H200"; empty takes any. `least_ranks` is how few ranks it
-    may go on with after some were lost; 0 means that it needs them all.
+    `gpus` and `memory_gib` are for each rank, that is, each of the processes that share every batch (DDP).
     """
 
-    cpus: float = 1.0
-    gpus: float = 0.0
-    memory_gib: float = 0.0
-    gpu_kind: str = ""
-    ranks: int = 1
-    least_ranks: int = 0
+    gpus: Annotated[float, Doc("GPUs for each rank; a fraction shares one GPU.")] = 0.0
+    memory_gib: Annotated[float, Doc("Memory reserved for each rank, in GiB; 0: none.")] = 0.0
+    gpu_kind: Annotated[str, Doc("The type of GPU required, as Ray names it, such as H200; empty: any.")] = ""
+    ranks: Annotated[int, Doc("Processes that train one trial and share every batch (DDP).")] = 1
+    min_ranks: Annotated[int, Doc("Fewest ranks with which a trial may continue after losing some; 0: all.")] = 0
 
     def __post_init__(self) -> None:
-        for name in ("cpus", "gpus", "memory_gib"):
-            value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, f"{name} is {value:g}; it must be 0 or more")
-        _require(self.cpus > 0 or self.gpus > 0, "a trial needs some CPU or GPU to run on; cpus and gpus are 0")
+        for name in ("gpus", "memory_gib"):
+            _require_amount(name, getattr(self, name))
         _require(self.ranks >= 1, f"ranks is {self.ranks}; it must be 1 or more")
         _require(
-            0 <= self.least_ranks <= self.ranks,
-            f"least_ranks is {self.least_ranks}; it must be between 0 (all of them) and ranks ({self.ranks})",
+            0 <= self.min_ranks <= self.ranks,
+            f"min_ranks is {self.min_ranks}; it must be between 0 (all of them) and ranks ({self.ranks})",
         )
         _require(
             self.ranks == 1 or self.gpus == int(self.gpus),
-            f"gpus is {self.gpus:g}; each of several ranks needs whole GPUs, or none",
+            f"gpus is {self.gpus:g}; with several ranks, each needs whole GPUs or none",
         )
         _require(not self.gpu_kind or self.gpus > 0, "gpu_kind is set, but gpus is 0; set gpus too")
 
+    def rank_devices(self, training: Training) -> float:
+        """Return the devices of one rank for device-seconds: its GPUs, or without GPUs one CPU core per thread.
 
-def _fields(instance: Any) -> dict[str, Any]:
-    # Much faster than dataclasses.asdict, which copies; the configurations here are flat.
-    return {field.name: getattr(instance, field.name) for field in fields(instance)}
+        See docs/decisions/device-seconds.md.
+        """
+        return self.gpus or float(training.threads)
+
+    def device_count(self, training: Training) -> float:
+        """Return the devices of all ranks: a trial's device-seconds are these times its seconds."""
+        return self.ranks * self.rank_devices(training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources(ResourceOptions):
+    """Resources of a trial, with the CPUs of each rank."""
+
+    cpus: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_amount("cpus", self.cpus)
+        _require(self.cpus > 0 or self.gpus > 0, "cpus and gpus are 0; a trial needs a CPU or a GPU to run on")
 
 
 def _digest(record: Mapping[str, Any]) -> str:

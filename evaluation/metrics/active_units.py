@@ -8,24 +8,7 @@ import numpy as np
 from evaluation.metrics.arrays import to_float64
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from evaluation.metrics.arrays import Float64, Values
-
-
-# Decades, so that any power of ten among them can be the δ that a reader counts by.
-VARIANCE_EDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2)
-
-
-@dataclass(frozen=True)
-class VarianceHistogram:
-    """How many units have a variance up to the first of E edges, between two, and above the last: E + 1 counts.
-
-    A variance on an edge counts below it, so the counts above an edge are the active units for δ at that edge.
-    """
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +61,3 @@ class ActiveUnits:
     def active_units(self, delta: float) -> int:
         """Return how many units have a variance above `delta`."""
         return int(np.count_nonzero(self.variances() > delta))
-
-    def histogram(self, edges: Sequence[float] = VARIANCE_EDGES) -> VarianceHistogram:
-        """Return how the units' variances are distributed, which one δ does not tell; edges ascend.
-
-        Raises:
-            ValueError: the edges do not ascend, there are fewer than 2 examples, or a variance is not a number.
-        """
-        variances = self.variances()
-        if np.isnan(variances).any():
-            unit = int(np.isnan(variances).argmax())
-            raise ValueError(f"the variance of unit {unit} (from 0) is not a number; the model has diverged")
-        if not edges or (np.diff(edges) <= 0).any():
-            raise ValueError(f"the edges {tuple(edges)} do not ascend; give one or more, each above the last")
-        places = np.searchsorted(edges, variances, side="left")
-        counts = np.bincount(places, minlength=len(edges) + 1)
-        return VarianceHistogram(tuple(map(float, edges)), tuple(counts.tolist()))

@@ -35,7 +35,7 @@ class ImportanceWeights:
         weights = to_float64(log_weights, "the batch of log weights", 2)
         if len(weights) == 0:
             return self
-        # A weight that is not a number goes on to the result, which says more than a warning.
+        # A weight that is not a number reaches the result, which says more than a warning.
         with np.errstate(invalid="ignore"):
             return self.merge(ImportanceWeights(len(weights), np.logaddexp.reduce(weights, axis=0)))
 

@@ -50,7 +50,7 @@ class Inception:
         return "inception" if self.digest == PUBLISHED else "other_inception"
 
     def preparation(self, channels: int) -> str:
-        """Return what is done to images of so many channels before the network."""
+        """Return the preprocessing of images with this number of channels."""
         return "uint8, tf1-bilinear-299" if channels == COLOURS else "uint8, grey-to-3-channels, tf1-bilinear-299"
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:

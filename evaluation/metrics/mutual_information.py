@@ -16,7 +16,7 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class MutualInformation:
-    """I(x; z) over a number of examples, and ln(examples), above which no estimate from as many can be."""
+    """I(x; z) over a number of examples, and ln(examples), the upper bound of such an estimate."""
 
     nats: float
     cap_nats: float

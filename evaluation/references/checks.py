@@ -1,23 +1,23 @@
-"""The checks of a sweep against a reference: each method's curve, and each Multi-Rate VAE against each β-VAE."""
+"""The equivalence checks of a sweep: each method's curve, and the difference of each MR-VAE and each β-VAE."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evaluation.gates import Check, check_curve, check_difference
-from evaluation.report.wording import DISTORTION_UNITS, counted
+from evaluation.references.equivalence import Check, check_curve, check_difference
+from evaluation.report.formatting import DISTORTION_UNITS, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from evaluation.gates import Curve
+    from evaluation.references.equivalence import Curve
     from evaluation.references.matching import MatchedCurve
     from evaluation.references.reference import Reference, ReferenceCurve
-    from evaluation.report.series import Series
+    from evaluation.report.content.series import Series
 
 
 def checks(reference: Reference, matched: Sequence[MatchedCurve]) -> Iterator[Check]:
-    """Yield the checks one by one: the curves in the reference's order, then the differences of methods."""
+    """Yield the checks: the curves in the reference's order, then the differences of methods."""
     unit = DISTORTION_UNITS[reference.distortion_unit]
     for pair in matched:
         yield _check_curve(pair, reference, unit)

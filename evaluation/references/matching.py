@@ -1,4 +1,4 @@
-"""Which curve of a sweep is which of a reference: told by the settings of their trials, not by what they are called."""
+"""Matching of a sweep's curves with a reference's, by the settings of their trials and not by their names."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evaluation.report.series import gather
-from evaluation.report.wording import counted
+from evaluation.report.content.series import gather
+from evaluation.report.formatting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from evaluation.records import Point
     from evaluation.references.reference import Reference, ReferenceCurve
-    from evaluation.report.contents import SweepRecord, TrialRecord
-    from evaluation.report.series import Series
+    from evaluation.report.content.contents import SweepRecord, TrialRecord
+    from evaluation.report.content.series import Series
 
 NOT_COMPARED = frozenset({"numerics", "seed", "method.beta", "training.threads"})
-"""Settings that differ within a curve, or that a reference is there to compare across."""
+"""Settings that differ within a curve, or that a comparison is meant to span."""
 TRAINING = "training."
-"""How a trial is trained does not say what it is about: other settings are named beside the result, not refused."""
+"""Settings of training may differ from the reference's: they are reported, not refused."""
 MOST_DIFFERENCES = 5
 
 
@@ -35,25 +35,25 @@ class MatchedCurve:
 
     @property
     def name(self) -> str:
-        """What the comparison is called: both names where they differ."""
+        """The name of the comparison: both names where they differ."""
         same = self.series.name == self.curve.name
         return self.series.name if same else f"{self.series.name} against {self.curve.name}"
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """The settings that differ, which are all of training."""
+        """The settings that differ; all are of training."""
         return tuple(_differences(self.here, self.there))
 
     @property
     def subject(self) -> dict[str, str]:
-        """What both are about besides the method: the data, the network, the objective."""
+        """The settings of the data, the network and the objective."""
         return {key: value for key, value in self.there.items() if not key.startswith((TRAINING, "method."))}
 
 
 def match(sweep: SweepRecord, reference: Reference) -> tuple[MatchedCurve, ...]:
     """Return the curves that can be compared, in the reference's order.
 
-    Where a reference has several curves that differ in training alone, each takes the series trained as it was, if
+    If several curves of a reference differ only in training, each is matched with the series of the same training, if
     there is one.
     """
     series, _ = gather(sweep.trials)
@@ -73,12 +73,12 @@ def match(sweep: SweepRecord, reference: Reference) -> tuple[MatchedCurve, ...]:
 
 
 def is_about(here: Mapping[str, str], there: Mapping[str, str]) -> bool:
-    """Whether trials have every setting of a reference's curve, those of training aside."""
+    """Whether trials have every setting of a reference's curve, except those of training."""
     return all(key.startswith(TRAINING) for key in _differences(here, there))
 
 
 def common_settings(trials: Sequence[TrialRecord]) -> dict[str, str]:
-    """Return the settings that are the same in all of some trials, less those that are not compared."""
+    """Return the settings that are the same in all trials, except those that are not compared."""
     first, *others = [trial.settings or {} for trial in trials]
     return {
         key: value
@@ -92,47 +92,46 @@ def trials_of(sweep: SweepRecord, series: Series) -> tuple[TrialRecord, ...]:
     return tuple(trial for trial in sweep.trials if trial.series == series.name)
 
 
-def obstacle(sweep: SweepRecord, reference: Reference, matched: Sequence[MatchedCurve]) -> str:
-    """Return why a sweep cannot be held against a reference at all, with the next step; empty where it can."""
+def incomparable_reason(sweep: SweepRecord, reference: Reference, matched: Sequence[MatchedCurve]) -> str:
+    """Return why a sweep cannot be compared with a reference, and the next step; empty where it can."""
     at = sweep.scaled.by if sweep.scaled else None
     if at != reference.scaled:
-        return (
-            f"the sweep is {_at_scale(at)} and the reference {_at_scale(reference.scaled)}: they are about other sizes"
-        )
+        return f"the sweep is {_at_scale(at)} and the reference {_at_scale(reference.scaled)}: their sizes differ"
     if sweep.waiting:
-        return f"{counted(sweep.waiting, 'trial')} wait for a learning rate to be chosen; submit the sweep again first"
+        waiting = counted(sweep.waiting, "trial")
+        return f"{waiting} still waiting for the choice of a learning rate; submit the sweep again first"
     if not matched:
         return (
-            f"the sweep is about something else: {_nearest_differences(sweep, reference)}; "
+            f"the settings of the sweep differ: {_nearest_differences(sweep, reference)}; "
             "`mrvae-orch check --list` shows the references"
         )
     points = [point for pair in matched for trial in trials_of(sweep, pair.series) for point in trial.points]
     if not points:
-        return "no trial that could be compared is done; submit the sweep again first"
+        return "none of the comparable trials is done; submit the sweep again first"
     return _other_measure(points, reference)
 
 
 def notes(sweep: SweepRecord, reference: Reference, matched: Sequence[MatchedCurve]) -> Iterator[str]:
-    """Yield what a reader must know beside the results: what was left out, what was trained otherwise, caveats."""
+    """Yield remarks on the results: curves that are left out, differences in training, caveats."""
     own = reference.trial_ids & {trial.trial_id for trial in sweep.trials}
     if own:
-        yield f"{counted(len(own), 'trial')} of the sweep are the reference's own: this much agrees by itself"
+        yield f"{counted(len(own), 'trial')} of the sweep belong to the reference: these agree by definition"
     compared = {pair.series.name for pair in matched}
     series = dict.fromkeys(trial.series for trial in sweep.trials)
     yield from (f"not in the reference: {name}" for name in series if name not in compared)
     found = {pair.curve.name for pair in matched}
     yield from (f"not in the sweep: {curve.name}" for curve in reference.curves if curve.name not in found)
-    yield from _trained_otherwise(matched)
+    yield from _trained_differently(matched)
     yield from reference.caveats
 
 
-def _trained_otherwise(matched: Sequence[MatchedCurve]) -> Iterator[str]:
+def _trained_differently(matched: Sequence[MatchedCurve]) -> Iterator[str]:
     where: dict[str, list[str]] = {}
     for pair in matched:
         for key in pair.differences:
             text = f"{key} is {pair.here.get(key, 'not the same in all trials')}, in the reference {pair.there[key]}"
             where.setdefault(text, []).append(pair.name)
-    yield from (f"trained otherwise: {text} ({'; '.join(names)})" for text, names in where.items())
+    yield from (f"trained differently: {text} ({'; '.join(names)})" for text, names in where.items())
 
 
 def _differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
@@ -159,7 +158,7 @@ def _other_measure(points: Sequence[Point], reference: Reference) -> str:
         if measured != stated:
             return (
                 f"the sweep was measured in {measured[0]} on {measured[2]:,} examples of the {measured[1]} split, the "
-                f"reference in {stated[0]} on {stated[2]:,} of the {stated[1]} split; measure it as the reference was, "
+                f"reference in {stated[0]} on {stated[2]:,} of the {stated[1]} split; evaluate it as the reference, "
                 "with `mrvae-orch evaluate` or the spec's evaluation"
             )
     return ""

@@ -1,4 +1,4 @@
-"""What a sweep is checked against: the curves of a published figure or of a recorded sweep, one JSON file each."""
+"""References for equivalence checks: the curves of a published figure or of a recorded sweep, one JSON file each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNITS = ("nats", "sse")
 PACKAGED = Path(__file__).parent
 _NAME = re.compile(r"(?!\.{1,2}$)(?!.*\.json$)[A-Za-z0-9._-]{1,80}")
 _PAIR = re.compile(r"\[\n\s+(\S+),\n\s+(\S+)\n\s+\]")
-"""A list of two in indented JSON; in its texts no line ends, so that none is mistaken for one."""
+"""A list of two in indented JSON. JSON texts contain no line ends, so that none matches."""
 _KEYS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "reference": {
         "format": (int,),
@@ -46,14 +46,14 @@ _WORDS = {str: "text", int: "a whole number", float: "a number", dict: "an objec
 
 
 class ReferenceFileError(Exception):
-    """A file is no reference, or of another format; the message names the file, the place and the cause."""
+    """A file is not a reference of this format; the message names the file, the place and the cause."""
 
 
 @dataclass(frozen=True)
 class ReferenceSeed:
-    """One curve as it was measured: (rate, distortion) pairs, per example, at two different rates or more.
+    """One measured curve: (rate, distortion) pairs, per example, at two different rates or more.
 
-    A figure tells no seed (None) and has no trials.
+    A curve of a figure has no seed (None) and no trials.
     """
 
     seed: int | None
@@ -63,7 +63,7 @@ class ReferenceSeed:
 
 @dataclass(frozen=True)
 class ReferenceCurve:
-    """A method's curve, once a seed. `settings` are those of its trials that it does not share with the others."""
+    """A method's curve for each seed. `settings` are those of its trials that differ from the other curves'."""
 
     name: str
     settings: Mapping[str, str]
@@ -72,10 +72,10 @@ class ReferenceCurve:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a sweep may be from the reference and still agree with it, in the unit of distortion.
+    """The largest distance from the reference at which a sweep agrees with it, in the unit of distortion.
 
-    `curve` bounds the distance of a curve; None where the reference's absolute values are not to be relied on.
-    `difference` bounds that of the difference between two methods, in which what both have in common cancels.
+    `curve` is for the distance of a curve; None where the reference's absolute values are unreliable. `difference` is
+    for the difference between two methods, in which common errors cancel.
     """
 
     curve: float | None
@@ -85,11 +85,11 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Reference:
-    """Curves with all that must be known to compare with them.
+    """Curves, with everything that a comparison needs.
 
-    `settings` are what all its trials share, by dotted name and as text; `examples` how many of the `split` were
-    measured. `commit` is that of the code and `date` the day (of the figure, or of the recording). `scaled` names the
-    scale of a recorded sweep.
+    `settings` are common to all trials, by dotted name and as text; `examples` is the number of measured examples of
+    `split`. `commit` is the code's, and `date` the day of the figure or of the recording. `scaled` names the scale of a
+    recorded sweep.
     """
 
     name: str
@@ -107,31 +107,31 @@ class Reference:
     curves: tuple[ReferenceCurve, ...]
 
     def settings_of(self, curve: ReferenceCurve) -> dict[str, str]:
-        """Return every known setting of a curve's trials."""
+        """Return the settings of a curve's trials."""
         return {**self.settings, **curve.settings}
 
     @property
     def trial_ids(self) -> frozenset[str]:
-        """The trials that it was recorded from."""
+        """The trials of the recorded sweep."""
         return frozenset(name for curve in self.curves for seed in curve.seeds for name in seed.trial_ids)
 
     def to_bytes(self) -> bytes:
-        """Return the reference as JSON, a point a line."""
+        """Return the reference as JSON, with one point on each line."""
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False)
         return (_PAIR.sub(r"[\1, \2]", text) + "\n").encode()
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError where a name is none of a reference: it names a file."""
+    """Raise ValueError where a name is not allowed; a reference's name is also a file name."""
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} cannot name a reference; use 1 to 80 letters, digits, '.', '_' or '-', neither '.' nor '..', "
-            "and no '.json' at the end"
+            f"{name!r} is not an allowed name of a reference; use 1 to 80 letters, digits, '.', '_' or '-', neither "
+            "'.' nor '..', and no '.json' at the end"
         )
 
 
 def packaged_names() -> list[str]:
-    """Return the names of the published references that come with this package."""
+    """Return the names of the published references in this package."""
     return sorted(path.stem for path in PACKAGED.glob("*.json"))
 
 
@@ -142,21 +142,21 @@ def read_packaged(name: str) -> Reference:
 
 
 def from_bytes(content: bytes, source: str) -> Reference:
-    """Return the reference that a file holds; `source` names it in errors.
+    """Return the reference in a file; `source` names it in errors.
 
     Raises:
-        ReferenceFileError: it is no JSON, or not a whole and consistent reference of this format.
+        ReferenceFileError: it is not JSON, or not a complete and consistent reference of this format.
     """
     try:
         return _reference(json.loads(content, parse_constant=_refuse_constant))
     except (ValueError, OverflowError, RecursionError) as error:
-        raise ReferenceFileError(f"{source}: no reference: {error}; record it again, or mend the file") from error
+        raise ReferenceFileError(f"{source}: not a reference: {error}; record it again, or correct the file") from error
 
 
 def _reference(record: Any) -> Reference:
     _check_keys(record, "reference", "the file")
     if record.pop("format") != FORMAT:
-        raise ValueError(f"format must be {FORMAT}, the one of this release")
+        raise ValueError(f"format must be {FORMAT}, which this release reads")
     check_name(record["name"])
     _check_choice("kind", record["kind"], KINDS)
     _check_choice("distortion_unit", record["distortion_unit"], UNITS)
@@ -221,7 +221,7 @@ def _point(pair: Any, where: str) -> RatePoint:
 def _check_keys(record: Any, part: str, where: str) -> None:
     known = _KEYS[part]
     if not isinstance(record, dict):
-        raise ValueError(f"{where} must be an object")  # noqa: TRY004 (one error for all that a file can have wrong)
+        raise ValueError(f"{where} must be an object")  # noqa: TRY004 (one error for everything that can be wrong in a file)
     for key in known:
         if key not in record:
             raise ValueError(f"{where} has no {key!r}")
@@ -251,4 +251,4 @@ def _texts(values: list[Any], where: str) -> tuple[str, ...]:
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -8,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import console, json_option, store_option, sweep_argument
-from workers.store import Folder, Store
+from orchestrator.cli.options import json_option, store_option, sweep_argument
+from orchestrator.terminal import console, echo, echo_json
+from workers.store.store import Folder, Store
 
 if TYPE_CHECKING:
-    from orchestrator.checking import CheckedSweep
-    from orchestrator.sweeps import Sweep
+    from orchestrator.reports.check import CheckedSweep
+    from orchestrator.sweeps.sweep import Sweep
 
 
 def _complete_reference(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    from orchestrator.references import reference_names
+    from orchestrator.reports.references import reference_names
 
     store = context.params.get("store") or Store(Path("runs"))
     return [name for name in reference_names(store) if name.startswith(incomplete)]
@@ -32,12 +32,12 @@ def _complete_reference(context: click.Context, _parameter: click.Parameter, inc
     shell_complete=_complete_reference,
     help="A recorded reference of the store, a published one, or a file.",
 )
-@click.option("--list", "list_all", is_flag=True, help="List the references there are.")
+@click.option("--list", "list_all", is_flag=True, help="List the available references.")
 @click.option(
     "--junit",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to write JUnit XML.  [default: checks/ in the sweep's folder in the store]",
+    help="Output file for JUnit XML.  [default: checks/ in the sweep's folder in the store]",
 )
 @store_option
 @json_option
@@ -60,9 +60,9 @@ def command(
     mrvae-orch check figure5-omniglot-resnet --against omniglot-resnet
     mrvae-orch check nightly --against last-release --junit check.xml
     """
-    from orchestrator.checking import check_sweep, junit_place, write_junit
-    from orchestrator.references import find_reference, print_references
-    from orchestrator.sweeps import load_sweep
+    from orchestrator.reports.check import check_sweep, junit_place, write_junit
+    from orchestrator.reports.references import find_reference, print_references
+    from orchestrator.sweeps.sweep import load_sweep
 
     if list_all:
         _refuse_with_list(sweep_name, reference_name, junit, as_json=as_json)
@@ -82,26 +82,26 @@ def command(
 
 def _refuse_with_list(*others: object, as_json: bool) -> None:
     if as_json or any(other is not None for other in others):
-        raise click.UsageError("--list shows every reference, and takes --store only")
+        raise click.UsageError("--list lists every reference and can be combined with --store only")
 
 
 def _tell_if_broken(sweep: Sweep, checked: CheckedSweep) -> None:
-    """Tell whom the sweep's spec names that a check has failed; one that is undecided breaks no gate."""
-    from orchestrator.notify import broken_gate, notify
+    """Send the notification of the sweep's spec if a check failed; an undecided check is not a failure."""
+    from orchestrator.driver.notify import broken_gate, notify
 
     outcomes = [check.outcome for check in checked.checks]
     if "failed" not in outcomes:
         return
-    news = broken_gate(sweep, checked.reference.name, outcomes)
-    if line := notify(sweep.plan.spec.notify, news, os.environ):
-        click.echo(line, err=True)
+    notification = broken_gate(sweep, checked.reference.name, outcomes)
+    if line := notify(sweep.plan.spec.notify, notification, os.environ):
+        echo(line, err=True)
 
 
 def _show(checked: CheckedSweep, path: str, *, as_json: bool) -> None:
-    from orchestrator.checking import print_checks
+    from orchestrator.reports.check import print_checks
 
     if as_json:
-        click.echo(json.dumps({**checked.to_json(), "junit": path}, indent=1, ensure_ascii=False))
+        echo_json({**checked.to_json(), "junit": path})
         return
     out = console()
     print_checks(checked, out)

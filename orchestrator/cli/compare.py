@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evaluation.report.formats import SEVERAL_FORMATS, SEVERAL_USUAL
-from orchestrator.cli.options import complete_sweep, console, store_option
+from evaluation.report.rendering.formats import SWEEP_COMPARISON_FORMATS, SWEEP_COMPARISON_USUAL
+from orchestrator.cli.options import complete_sweep, store_option
 from orchestrator.cli.report import format_option
+from orchestrator.terminal import console
 
 if TYPE_CHECKING:
-    from workers.store import Store
+    from workers.store.store import Store
 
 
 @click.command("compare")
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to write it.  [default: comparisons/ in the store]",
+    help="Output folder.  [default: comparisons/ in the store]",
 )
-@format_option(SEVERAL_FORMATS, SEVERAL_USUAL)
+@format_option(SWEEP_COMPARISON_FORMATS, SWEEP_COMPARISON_USUAL)
 def command(sweep_names: tuple[str, ...], store: Store, out: Path | None, formats: tuple[str, ...]) -> None:
-    """Compare sweeps of several datasets or architectures: an MR-VAE against β-VAEs on each of them and on all.
+    """Compare sweeps of several datasets or architectures: an MR-VAE with β-VAEs on each, and over all.
 
     \b
     mrvae-orch compare mnist-conv mnist-resnet
     mrvae-orch compare mnist-conv celeba64-conv --out paper/ --format pdf,latex
     """
-    from orchestrator.comparing import compare_named
+    from orchestrator.reports.compare import compare_named
 
     compare_named(store, sweep_names, console(), folder=out, formats=formats)

@@ -3,12 +3,14 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from orchestrator.terminal import echo
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Print the completion script of a shell.
+    """Print the script that completes commands, sweeps and trials in a shell.
 
     \b
     eval "$(mrvae-orch completion bash)"
@@ -17,4 +19,4 @@ def command(context: click.Context, shell: str) -> None:
     completer = get_completion_class(shell)
     if completer is None:
         raise click.ClickException(f"there is no completion for {shell}")
-    click.echo(completer(context.find_root().command, {}, "mrvae-orch", "_MRVAE_ORCH_COMPLETE").source())
+    echo(completer(context.find_root().command, {}, "mrvae-orch", "_MRVAE_ORCH_COMPLETE").source())

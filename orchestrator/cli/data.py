@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from orchestrator.cli.options import console, data_option
-from orchestrator.inception import NAME as WEIGHTS
-from orchestrator.inception import fetch_weights, weights_below
-from workers.data import fetching
+from orchestrator.cli.options import data_option
+from orchestrator.terminal import console, echo
+from workers.data.inception_weights import NAME as WEIGHTS
+from workers.data.inception_weights import fetch_weights, weights_below
+from workers.data.published import fetching
 from workers.data.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ NAME = click.argument("name", type=click.Choice(list(NAMED)))
 
 @click.group("data")
 def command() -> None:
-    """List, fetch and check datasets. Nothing is downloaded unless `data fetch` is asked to.
+    """List, fetch and check datasets. Only `data fetch` downloads.
 
     \b
     mrvae-orch data list
@@ -36,7 +37,7 @@ def command() -> None:
 @command.command("list")
 @data_option
 def list_datasets(data_root: Path) -> None:
-    """List the datasets and whether they are here, and the readers of your own files."""
+    """List datasets, whether they are present, and the readers for your own files."""
     table = Table(box=None, header_style="bold")
     for column in ("name", "examples", "here", "what"):
         table.add_column(column)
@@ -52,45 +53,45 @@ def list_datasets(data_root: Path) -> None:
 @command.command("fetch")
 @click.argument("name", type=click.Choice([*NAMED, WEIGHTS]))
 @data_option
-@click.option("--again", is_flag=True, help="Download it anew where it is here already, for instance damaged.")
+@click.option("--again", is_flag=True, help="Download again, for example if a file is damaged.")
 def fetch(name: str, data_root: Path, again: bool) -> None:
-    """Download a dataset, or the weights that fid needs, into the data folder: all of it, or nothing."""
+    """Download a dataset, or the weights for fid, into the data folder. A failed download leaves nothing behind."""
     if name == WEIGHTS:
         if weights_below(data_root).is_file() and not again:
-            click.echo(f"{name} are in {data_root} already; --again downloads them anew")
+            echo(f"{name} are already in {data_root}; --again downloads them again")
             return
         fetch_weights(data_root)
-        click.echo(f"{name} are in {data_root}")
+        echo(f"{name} are in {data_root}")
         return
     dataset = DATASETS[name]()
     if dataset.locate(data_root) and fetching.is_here(dataset, data_root) and not again:
-        click.echo(f"{name} is in {data_root} already; --again downloads it anew")
+        echo(f"{name} is already in {data_root}; --again downloads it again")
         return
     fetching.fetch(dataset, data_root)
-    click.echo(f"{name} is in {data_root}")
+    echo(f"{name} is in {data_root}")
 
 
 @command.command("check")
 @NAME
 @data_option
 def check(name: str, data_root: Path) -> None:
-    """Load a dataset, and say what it holds and where that is."""
+    """Load a dataset and print its splits, shapes and location."""
     dataset = DATASETS[name]()
     data = dataset.load(data_root)
     for split in dataset.splits:
         examples = data.split(split)
         where = _where(examples, data_root)
-        click.echo(f"{name} {split}: {len(examples):,} examples of {examples.shape}{where}")
+        echo(f"{name} {split}: {len(examples):,} examples of {examples.shape}{where}")
     if files := dataset.locate(data_root):
-        click.echo(f"{name} is read from {os.path.commonpath([path.parent for path in files])}")
+        echo(f"{name} is read from {os.path.commonpath([path.parent for path in files])}")
 
 
 def _where(split: Split, data_root: Path) -> str:
     # Imported here because they import torch, which `data list` has no use for.
-    from workers.data.prepared import FOLDER
+    from workers.data.dataset import CACHE
     from workers.data.resident import Images, MappedImages
 
     if not isinstance(split, Images):
         return ""
-    place = f"mapped from {data_root / FOLDER}" if isinstance(split, MappedImages) else "in memory"
+    place = f"mapped from {data_root / CACHE}" if isinstance(split, MappedImages) else "in memory"
     return f", {split.pixels.nbytes / 1e6:,.1f} MB {place}"

@@ -9,7 +9,7 @@ from orchestrator.cli.options import data_option, run_here, store_option, sweep_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workers.store import Store
+    from workers.store.store import Store
 
 
 @click.command("evaluate")
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @data_option
 @tracking_option
 @click.option("--metrics", metavar="NAME,…", help="Metrics to add, such as psnr,bits_per_dimension.")
-@click.option("--betas", metavar="β,…", help="Operating points of the MR-VAEs, in place of the spec's.")
-@click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Examples to measure on.")
+@click.option("--betas", metavar="β,…", help="β values at which to evaluate MR-VAEs, instead of the spec's.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split to evaluate on.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -31,18 +31,18 @@ def command(
     betas: str | None,
     split: str | None,
 ) -> None:
-    """Measure the trained models of a sweep again, at other β, on another split or with more metrics.
+    """Evaluate the trained models of a sweep again: at other β values, on another split, or with more metrics.
 
-    Trains nothing: trials that are not trained yet are left as they are. The sweep's spec in the store keeps what
-    was asked for, so that its reports show it.
+    Trains nothing; untrained trials are skipped. The request is added to the sweep's stored spec, so its reports
+    include it.
 
     \b
     mrvae-orch evaluate quickstart --metrics psnr,bits_per_dimension
     mrvae-orch evaluate quickstart --betas 0.01,0.03,0.1,0.3,1,3,10
     """
-    from orchestrator.evaluating import with_evaluation
-    from orchestrator.submission import SubmitOptions
-    from orchestrator.sweeps import load_sweep
+    from orchestrator.driver.driver import SubmitOptions
+    from orchestrator.spec.file import with_evaluation
+    from orchestrator.sweeps.sweep import load_sweep
 
     spec = with_evaluation(load_sweep(store, sweep_name).plan.spec, metrics=metrics, betas=betas, split=split)
     options = SubmitOptions(data_root=data_root, tracking_uri=tracking_uri, train=False)

@@ -6,40 +6,41 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import console, store_option, sweep_argument
+from orchestrator.cli.options import store_option, sweep_argument
+from orchestrator.terminal import console
 
 if TYPE_CHECKING:
-    from workers.store import Store
+    from workers.store.store import Store
 
 
 @click.command("record")
 @sweep_argument()
-@click.option("--as", "reference_name", metavar="NAME", required=True, help="What the reference is to be called.")
+@click.option("--as", "reference_name", metavar="NAME", required=True, help="Name of the reference.")
 @click.option(
     "--tolerance",
     metavar="X",
     type=float,
-    help="How far a sweep may be from it, in the unit of distortion.  [default: 3 % of the mean distortion]",
+    help="Largest allowed difference, in the unit of distortion.  [default: 3 % of the mean distortion]",
 )
 @click.option(
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to write it.  [default: references/ in the store]",
+    help="Output file.  [default: references/ in the store]",
 )
-@click.option("--replace", is_flag=True, help="Replace a reference of that name, or that file.")
+@click.option("--replace", is_flag=True, help="Replace an existing reference or file.")
 @store_option
 def command(
     sweep_name: str, reference_name: str, tolerance: float | None, out: Path | None, replace: bool, store: Store
 ) -> None:
-    """Record a finished sweep as a reference, to check later sweeps against.
+    """Record a finished sweep as a reference for later checks.
 
     \b
     mrvae-orch record quickstart --as before-the-change
     mrvae-orch check quickstart-2 --against before-the-change
     """
-    from orchestrator.references import describe_spread, record_sweep
-    from orchestrator.sweeps import load_sweep
+    from orchestrator.reports.references import describe_spread, record_sweep
+    from orchestrator.sweeps.sweep import load_sweep
 
     sweep = load_sweep(store, sweep_name)
     reference, path = record_sweep(

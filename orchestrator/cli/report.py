@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evaluation.report.formats import FORMATS, USUAL
-from orchestrator.cli.options import console, store_option, sweep_argument
-from orchestrator.nearest import hint
+from evaluation.report.rendering.formats import FORMATS, USUAL
+from orchestrator.cli.options import store_option, sweep_argument
+from orchestrator.errors import hint
+from orchestrator.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from workers.store import Store
+    from workers.store.store import Store
 
 
 def format_option(known: Iterable[str], usual: Sequence[str]) -> Callable[[Any], Any]:
@@ -38,7 +39,7 @@ def format_option(known: Iterable[str], usual: Sequence[str]) -> Callable[[Any],
         shell_complete=lambda _context, _parameter, incomplete: [
             name for name in choices if name.startswith(incomplete)
         ],
-        help=f"What to write, of {', '.join(choices)}; may be repeated.  [default: {','.join(usual)}]",
+        help=f"Formats: {', '.join(choices)}; repeatable.  [default: {','.join(usual)}]",
     )
 
 
@@ -49,21 +50,24 @@ def format_option(known: Iterable[str], usual: Sequence[str]) -> Callable[[Any],
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to write it.  [default: the sweep's folder in the store]",
+    help="Output folder.  [default: the sweep's folder in the store]",
 )
 @format_option(FORMATS, USUAL)
-def command(sweep_name: str, store: Store, out: Path | None, formats: tuple[str, ...]) -> None:
-    """Write the report of a sweep from what the store holds now; figures and tables for a paper too.
+@click.pass_context
+def command(context: click.Context, sweep_name: str, store: Store, out: Path | None, formats: tuple[str, ...]) -> None:
+    """Write the report of a sweep from the current store, or figures and tables for a paper.
 
     \b
     mrvae-orch report quickstart
     mrvae-orch report quickstart --out report/
     mrvae-orch report quickstart --out paper/ --format pdf,latex
     """
-    from orchestrator.ledger import read_ledger
-    from orchestrator.reporting import write_sweep_report
-    from orchestrator.sweeps import load_sweep
+    from orchestrator.errors import ExitCode
+    from orchestrator.reports.write import write_sweep_report
+    from orchestrator.sweeps.status import read_statuses
+    from orchestrator.sweeps.sweep import load_sweep
 
     sweep = load_sweep(store, sweep_name)
-    ledger = read_ledger(store, sweep.plan.trials, sweep_name)
-    write_sweep_report(store, sweep, ledger, console(), folder=out, formats=formats)
+    statuses = read_statuses(store, sweep.plan.trials, sweep_name)
+    if not write_sweep_report(store, sweep, statuses, console(), folder=out, formats=formats):
+        context.exit(ExitCode.FAILED)

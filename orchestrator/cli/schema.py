@@ -4,6 +4,8 @@ import json
 
 import click
 
+from orchestrator.terminal import echo
+
 
 @click.command("schema")
 def command() -> None:
@@ -13,6 +15,6 @@ def command() -> None:
     mrvae-orch schema > mrvae.schema.json
     # yaml-language-server: $schema=mrvae.schema.json      first line of a spec
     """
-    from orchestrator.spec import json_schema
+    from orchestrator.spec.model import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

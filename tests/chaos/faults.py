@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from fault_proxy import Answer, Cut, CutAnswer, CutRequest, Delay, LoseAnswer, Slow
-from workers.costs import COSTS
+from workers.accounting.costs import COSTS
 
 if TYPE_CHECKING:
     import random

@@ -13,21 +13,23 @@ import safetensors.torch
 import torch
 
 from evaluation.records import HistoryRow, Point, from_parquet
-from orchestrator.ledger import DONE, read_ledger
-from orchestrator.sweeps import load_sweep
-from workers.checkpoint import FINAL
-from workers.costs import read_costs
-from workers.metric_log import log_in, read_entries
-from workers.run import Context, run_trial
-from workers.tracking_limits import allowed_key
-from workers.trial_files import HISTORY, LOGS
+from orchestrator.sweeps.status import read_statuses
+from orchestrator.sweeps.sweep import load_sweep
+from orchestrator.tracking.names import allowed_key
+from workers.accounting.costs import read_costs
+from workers.outcome import TrialState
+from workers.running.context import Context
+from workers.running.metric_log import log_in, read_entries
+from workers.running.run import run_trial
+from workers.store.layout import HISTORY, LOGS
+from workers.training.checkpoint import FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlflow_server import Backend
-    from orchestrator.plan import PlannedTrial
-    from workers.store import Folder, Store, TrialFolder
+    from orchestrator.planning.plan import PlannedTrial
+    from workers.store.store import Folder, Store, TrialFolder
 
 
 @dataclass
@@ -49,11 +51,11 @@ def losses(store: Store, name: str, undisturbed: Store, backend: Backend, seen: 
     planned = load_sweep(store, name).plan.trials
     if _stays_locked(store.sweep(name)):
         yield f"{name}: its lock is still held"
-    ledger = read_ledger(store, planned, name)
+    statuses = read_statuses(store, planned, name)
     for each in planned:
         label = f"{name}: trial {each.trial_id[:8]}"
-        if ledger[each.trial_id].state != DONE:
-            yield f"{label} is {ledger[each.trial_id].state}: {ledger[each.trial_id].message}"
+        if statuses[each.trial_id].state != TrialState.DONE:
+            yield f"{label} is {statuses[each.trial_id].state}: {statuses[each.trial_id].message}"
             continue
         folder, other = store.trial(each.trial_id), undisturbed.trial(each.trial_id)
         train_undisturbed(each, undisturbed, name)
@@ -177,6 +179,6 @@ def _left_behind(folder: TrialFolder) -> Iterator[str]:
         yield "its lock is still held"
     left = folder.names("checkpoint/step-*")
     if folder.is_local:
-        left += [path.name for path in folder.path.rglob("*.tmp")]
+        left += [path.name for path in folder.path().rglob("*.tmp")]
     if left:
         yield f"{', '.join(left)} were left behind"

@@ -62,9 +62,9 @@ class Runner:
                 break
         return False
 
-    def hit(self, fault: Callable, tries: int = TRIES) -> bool:
+    def hit(self, fault: Callable, counts: int = TRIES) -> bool:
         """Try a fault until it has hit something that ran."""
-        for _ in range(tries):
+        for _ in range(counts):
             what = fault(self.world, self._chance)
             if what:
                 self.hits[fault.__name__] += 1

@@ -20,8 +20,9 @@ from chaos.faults import (
 from chaos.runner import Runner
 from chaos.world import World
 from mlflow_server import MLflowServer, sqlite_at
-from workers.costs import read_costs
+from workers.accounting.costs import read_costs
 
+pytestmark = pytest.mark.slow
 FAULTS = (
     *(s3_fails, s3_cuts, worker_killed, second_submit, checkpoint_cut),
     *(manifest_cut, parquet_cut, driver_killed, node_killed),

@@ -16,14 +16,15 @@ from chaos.losses import Seen, check_nothing_is_lost, losses, train_undisturbed
 from chaos.processes import Descendants
 from command_line import SPEC, wait_until
 from mlflow_server import Backend, sqlite_at
-from orchestrator.forwarding import forward_sweeps
-from orchestrator.selection import resolve
-from orchestrator.spec_file import spec_from_text
-from orchestrator.sweeps import save_sweep
-from workers.checkpoint import FINAL, Checkpoint
-from workers.costs import COPY, COSTS, read_costs, write_costs
-from workers.store import Store, StoredFile
-from workers.trial_files import HISTORY
+from orchestrator.spec.file import spec_from_text
+from orchestrator.sweeps.selection import resolve
+from orchestrator.sweeps.sweep import save_sweep
+from orchestrator.tracking.forward import forward_sweeps
+from workers.accounting.costs import COPY, COSTS, read_costs, write_costs
+from workers.store.layout import HISTORY
+from workers.store.manifest import StoredFile
+from workers.store.store import Store
+from workers.training.checkpoint import FINAL, Checkpoint
 
 ONE = SPEC.replace("  - {kind: mr-vae, beta_range: [0.01, 10]}\n", "").replace("[0.1, 1]}", "[0.1]}")
 
@@ -173,7 +174,7 @@ def test_an_attempt_that_was_seen_and_left_no_cost(copy):
 
 def test_files_and_locks_left_behind(copy):
     copy.trial.write("checkpoint/step-000000001.safetensors", b"")
-    (copy.trial.path / ".history.1.tmp").touch()
+    (copy.trial.path() / ".history.1.tmp").touch()
     with copy.trial.try_lock():
         found = copy.losses()
     assert any("step-000000001.safetensors, .history.1.tmp were left behind" in loss for loss in found)

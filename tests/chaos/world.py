@@ -18,21 +18,22 @@ from chaos.losses import Seen, losses
 from chaos.processes import Descendants
 from fault_proxy import FaultProxy
 from mlflow_server import Backend
-from orchestrator.forwarding import forward_sweeps
-from orchestrator.ledger import DONE, read_ledger
-from orchestrator.parcel import pack
-from orchestrator.selection import resolve
-from orchestrator.spec_file import spec_from_text
+from orchestrator.remote.package import build_package
+from orchestrator.spec.file import spec_from_text
+from orchestrator.sweeps.selection import resolve
+from orchestrator.sweeps.status import read_statuses
+from orchestrator.tracking.forward import forward_sweeps
 from ray_cluster import EXECUTABLES, RayCluster, clean_environment
-from workers.store import Store
-from workers.trial_files import PROGRESS
+from workers.outcome import TrialState
+from workers.store.layout import PROGRESS
+from workers.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mlflow_server import MLflowServer
     from object_server import ObjectServer
-    from orchestrator.plan import Plan
+    from orchestrator.planning.plan import Plan
 
 SPEC = """\
 name: {name}
@@ -50,7 +51,7 @@ retries: {{hung: 100, hung_after_minutes: 0.5}}
 """A trial takes a whole node, so that what is broken there is in its middle."""
 LEASE_SECONDS = 12
 DISK_MIB = 96
-OF_A_NODE = tuple(f"ray::{name}" for name in ("IDLE", "Desk", "DashboardAgent", "RuntimeEnvAgent"))
+OF_A_NODE = tuple(f"ray::{name}" for name in ("IDLE", "Scheduler", "DashboardAgent", "RuntimeEnvAgent"))
 """The processes that a node keeps when no sweep runs."""
 BOUND_SECONDS = 300
 """Ends what is broken; nothing is taken to be wrong because it took long."""
@@ -146,7 +147,7 @@ class Run:
                 yield each.trial_id, progress
 
     def _is_done(self) -> bool:
-        return all(status.state == DONE for status in read_ledger(self.store, self.plan.trials).values())
+        return all(status.state == TrialState.DONE for status in read_statuses(self.store, self.plan.trials).values())
 
     def _reached(self) -> tuple[int, float]:
         return len(self.done()), sum(progress["epoch"] for _, progress in self._progresses())
@@ -221,7 +222,7 @@ class World:
         spec = spec_from_text(text, "spec.yaml")
         folder = self.folder / spec.name
         folder.mkdir()
-        pack(spec, folder, code=False)
+        build_package(spec, folder, code=False)
         run = Run(resolve(spec, store), place, store, folder / "driver.txt", self._start_driver)
         self.runs.append(run)
         run.tend()
@@ -286,9 +287,9 @@ class World:
         return [str(process) for process in self.processes.orphans(roots)]
 
     def _leaked(self) -> list[str]:
-        # The desk of a cluster outlives its drivers, as it should.
+        # The scheduler of a cluster outlives its drivers, as it should.
         actors = [actor for actor in self.cluster.state("actors") if actor["state"] != "DEAD"]
-        leaked = [f"{actor['class_name']} {actor['state']}" for actor in actors if actor["class_name"] != "Desk"]
+        leaked = [f"{actor['class_name']} {actor['state']}" for actor in actors if actor["class_name"] != "Scheduler"]
         groups = [group for group in self.cluster.state("placement_groups") if group["state"] != "REMOVED"]
         return leaked + [f"{group['name']} {group['state']}" for group in groups]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from evaluation.records import Cost, HistoryRow, Point
-from evaluation.report.contents import SweepRecord, TrialRecord
+from evaluation.report.content.contents import SweepRecord, TrialRecord
 
 
 def point(rate, distortion, *, beta=1.0, unit="nats", split="test", trial_id="t", units=None):
@@ -22,7 +23,7 @@ def point(rate, distortion, *, beta=1.0, unit="nats", split="test", trial_id="t"
         objective="beta-elbo",
         seed=0,
         split=split,
-        betas=(beta,),
+        betas=beta if isinstance(beta, tuple) else (beta,),
         rates_nats=(rate,),
         rate_nats=rate,
         distortion=distortion,
@@ -30,8 +31,7 @@ def point(rate, distortion, *, beta=1.0, unit="nats", split="test", trial_id="t"
         elbo=-(rate + distortion),
         examples=100,
         posterior_samples=1,
-        active_units=units,
-        active_units_delta=None if units is None else 0.01,
+        metrics={} if units is None else {"active_units": units, "active_units_delta": 0.01},
     )
 
 
@@ -58,9 +58,10 @@ def epoch(number, *, seconds=1.0, images=100):
 
 
 def trial(series, pairs, *, seed=0, seconds=10.0, state="done", **changes):
-    """Return a trial with a point for every (β, rate, distortion)."""
+    """Return a trial with a point for every (β, rate, distortion); a tuple of β is one for each latent layer."""
     multirate = series.startswith("MR-VAE")
-    betas = tuple(beta for beta, _, _ in pairs)
+    points = tuple(point(r, d, beta=b) for b, r, d in pairs)
+    betas = tuple(each.betas for each in points)
     name = hashlib.sha256(f"{series}{seed}{betas}".encode()).hexdigest()
     return TrialRecord(
         **{
@@ -71,7 +72,7 @@ def trial(series, pairs, *, seed=0, seconds=10.0, state="done", **changes):
             "betas": (betas[0], betas[-1]) if multirate else betas,
             "state": state,
             "attempts": 1,
-            "points": tuple(point(r, d, beta=b, trial_id=name) for b, r, d in pairs) if state == "done" else (),
+            "points": tuple(replace(each, trial_id=name) for each in points) if state == "done" else (),
             "costs": (cost(seconds),) if state == "done" else (),
             **changes,
         }

@@ -141,7 +141,7 @@ def test_other_device_kinds_give_a_reason(build):
     ratio = times_cheaper([finished(build.cost(1.0, device="H200"))], [finished(build.cost(1.0))])
     assert (ratio.value, ratio.reason) == (
         None,
-        "they ran on different kinds of device (H200 and cpu), and converting their times takes “mrvae-orch doctor "
+        "the trials ran on different kinds of device (H200 and cpu); to convert their times, run “mrvae-orch doctor "
         "--calibrate” with this store on H200 and cpu",
     )
 
@@ -187,7 +187,16 @@ def test_the_choice_of_learning_rates_is_converted_too(build):
 
 
 def test_no_time_gives_a_reason(build):
-    assert times_cheaper([finished()], [finished(build.cost(1.0))]).reason == "no device time is recorded"
+    no_time = finished(build.cost(0.0))
+    assert times_cheaper([no_time], [finished(build.cost(1.0))]).reason == "no device time is recorded"
+
+
+def test_costs_that_cannot_be_read_give_no_ratio(build):
+    """A sweep that lost the costs of one trial would look cheaper than it was."""
+    sweep = [finished(build.cost(1.0)), finished()]
+    assert times_cheaper([finished(build.cost(1.0))], sweep).reason == (
+        "the costs of 1 of 2 trials of the sweep cannot be read"
+    )
 
 
 def test_conversion_changes_times_and_not_flops(build):
@@ -199,7 +208,7 @@ def test_conversion_changes_times_and_not_flops(build):
 
 
 def test_a_conversion_without_a_speed_is_refused(build):
-    with pytest.raises(ValueError, match="no speed is known of cpu; run “mrvae-orch doctor --calibrate” there"):
+    with pytest.raises(ValueError, match="cpu is not calibrated; run “mrvae-orch doctor --calibrate” there"):
         convert(spent(finished(build.cost(1.0, device="H200"))), {"H200": 6.0}, "cpu")
 
 
@@ -279,3 +288,42 @@ def test_the_measured_share_holds_for_lost_and_useful_training_alike(build):
     )
     assert device_seconds(spent(run), useful=True) == {"cpu": pytest.approx(0.3 * 8.0 + 2.0)}
     assert device_seconds(spent(run), useful=False) == {"cpu": pytest.approx(0.3)}
+
+
+def evaluated(build, attempt, seconds, eval_id, outcome="done"):
+    return replace(build.cost(seconds, attempt=attempt, phase="evaluate", outcome=outcome), eval_id=eval_id)
+
+
+def ratio_after(build, *later):
+    """Return how much cheaper a run is than two others, where later evaluations were made of it."""
+    first = (build.cost(10.0), evaluated(build, 1, 2.0, "asked"))
+    single = Run("s", True, (*first, *later), eval_id="asked")
+    return times_cheaper([single], [Run("a", True, first, eval_id="asked"), Run("b", True, first, eval_id="asked")])
+
+
+def test_an_evaluation_is_counted_once(build):
+    """Further ones, of other points or of the same, do not change what the comparison needed."""
+    later = [evaluated(build, number, 5.0, "asked" if number == 3 else f"other-{number}") for number in range(2, 7)]
+    assert ratio_after(build, *later) == ratio_after(build)
+    assert ratio_after(build).value == 2.0
+
+
+def test_the_evaluation_that_counts_is_that_of_the_points(build):
+    """A later evaluation whose points are shown counts in place of the first."""
+    costs = (build.cost(10.0), evaluated(build, 1, 2.0, "first"), evaluated(build, 2, 5.0, "shown"))
+    seconds = {piece.phase: piece.seconds for piece in spent(Run("t", True, costs, eval_id="shown"))}
+    assert seconds == {"train": 10.0, "evaluate": 5.0, "further evaluations": 2.0}
+
+
+def test_costs_of_an_earlier_release_count_their_first_evaluation(build):
+    """They do not name it."""
+    costs = (build.cost(10.0), *(evaluated(build, number, float(number), None) for number in (1, 2, 3)))
+    seconds = {piece.phase: piece.seconds for piece in spent(Run("t", True, costs, eval_id="shown"))}
+    assert seconds == {"train": 10.0, "evaluate": 1.0, "further evaluations": 5.0}
+
+
+def test_an_evaluation_that_was_killed_is_lost_work(build):
+    costs = (build.cost(10.0), evaluated(build, 1, 3.0, "shown", "killed"), evaluated(build, 2, 2.0, "shown"))
+    run = Run("t", True, costs, eval_id="shown")
+    assert [piece.seconds for piece in spent(run) if piece.phase == "evaluate" and piece.useful] == [2.0]
+    assert device_seconds(spent(run), useful=False) == {"cpu": 3.0}

@@ -200,10 +200,10 @@ def test_common_means_are_numbers_or_a_reason(one, other):
         ),
         (
             [[(1, 1), (2, 0)], [(1, 1)]],
-            "a curve has only the rate 1 nats; an interval takes two different rates",
+            "a curve has only the rate 1 nats; an interval needs two different rates",
         ),
-        ([[(1, 1), (1, 0)]], "a curve has only the rate 1 nats; an interval takes two different rates"),
-        ([[(NAN, 1)]], "a curve has no finite point; an interval takes two different rates"),
+        ([[(1, 1), (1, 0)]], "a curve has only the rate 1 nats; an interval needs two different rates"),
+        ([[(NAN, 1)]], "a curve has no finite point; an interval needs two different rates"),
         ([], "there is no curve"),
     ],
 )
@@ -217,7 +217,7 @@ def test_a_mean_outside_the_measured_rates_is_refused():
 
 
 def test_an_interval_upside_down_is_refused():
-    with pytest.raises(ValueError, match="no interval"):
+    with pytest.raises(ValueError, match="not an interval"):
         mean_distortion(CONSTANT, (100, 1))
 
 
@@ -346,22 +346,22 @@ def test_turned_round_the_differences_are_inverted(one, other):
     [
         (
             [(1, 50), (8, 30), (20, 22), (30, 22)],
-            "a curve has 3 points on its Pareto front; a Bjøntegaard difference takes 4: evaluate at more β, or "
+            "a curve has 3 points on its Pareto front; a Bjøntegaard difference needs 4: evaluate at more β values, or "
             "compare mean distortions",
         ),
         (
             [(1, 50)],
-            "a curve has 1 point on its Pareto front; a Bjøntegaard difference takes 4: evaluate at more β, or "
+            "a curve has 1 point on its Pareto front; a Bjøntegaard difference needs 4: evaluate at more β values, or "
             "compare mean distortions",
         ),
         (
             [(0.0012, 50), (8, 30), (20, 22), (50, 17)],
-            "a curve has collapsed to a rate of 0.0012 nats, whose logarithm means nothing: leave the point out, or "
+            "a curve has collapsed to a rate of 0.0012 nats, whose logarithm is meaningless: leave the point out, or "
             "compare mean distortions",
         ),
         (
             [(0, 50), (8, 30), (20, 22), (50, 17)],
-            "a curve has collapsed to a rate of 0 nats, whose logarithm means nothing: leave the point out, or "
+            "a curve has collapsed to a rate of 0 nats, whose logarithm is meaningless: leave the point out, or "
             "compare mean distortions",
         ),
     ],

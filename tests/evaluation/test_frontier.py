@@ -203,9 +203,9 @@ def test_the_ratio_is_of_the_first_budgets_that_reach_the_quality():
 @pytest.mark.parametrize(
     ("quality", "reason"),
     [
-        (0.5, "the MR-VAE reaches a quality of 0.400, never 0.500"),
-        (0.7, "the MR-VAE reaches a quality of 0.400, never 0.700"),
-        (0.0, "a quality of 0 is reached by doing nothing"),
+        (0.5, "the MR-VAE reaches a quality of 0.400, not 0.500"),
+        (0.7, "the MR-VAE reaches a quality of 0.400, not 0.700"),
+        (0.0, "a quality of 0 is reached without training"),
     ],
 )
 def test_where_a_quality_is_not_reached_the_reason_is_given(quality, reason):
@@ -213,7 +213,7 @@ def test_where_a_quality_is_not_reached_the_reason_is_given(quality, reason):
 
 
 def test_what_the_sweep_does_not_reach_is_said_too():
-    reason = "the sweep reaches a quality of 0.600, never 0.700"
+    reason = "the sweep reaches a quality of 0.600, not 0.700"
     assert compute_ratio(made_of((1, 0.9)), made_of((3, 0.6)), 0.7) == Ratio(None, reason)
 
 
@@ -266,7 +266,7 @@ def test_a_seed_that_falls_short_leaves_no_ratio_over_seeds():
     found = compare(single, sweep)
     assert found.compute_ratios[0] == Ratio(4.0)
     assert (found.compute_ratio.value, found.compute_ratio.low) == (None, None)
-    assert found.compute_ratio.reason == "seed 1: the MR-VAE reaches a quality of 0.400, never 0.500"
+    assert found.compute_ratio.reason == "seed 1: the MR-VAE reaches a quality of 0.400, not 0.500"
     assert found.quality_difference.value == pytest.approx(0.45)
 
 
@@ -287,8 +287,8 @@ def test_unequal_numbers_of_points_do_not_compare():
     assert (found.compute_ratio.value, found.quality_difference.value) == (None, None)
     assert found.compute_ratio.reason == found.quality_difference.reason
     assert found.compute_ratio.reason == (
-        "seed 0: the MR-VAE has 20 points and the sweep 10; hypervolumes compare at equal numbers of points: take the "
-        "MR-VAE's at the sweep's β"
+        "seed 0: the MR-VAE has 20 points and the sweep 10; hypervolumes compare at equal numbers of points: use the "
+        "points of the MR-VAE at the sweep's β values"
     )
 
 
@@ -316,9 +316,9 @@ def test_checkpoints_of_different_numbers_of_points_are_refused():
 
 
 def test_nothing_has_no_frontier():
-    with pytest.raises(ValueError, match="there is no model; a frontier takes one or more"):
+    with pytest.raises(ValueError, match="there is no model; a frontier needs one or more"):
         sweep_frontier([], REFERENCE)
-    with pytest.raises(ValueError, match="there is no checkpoint; a frontier takes one or more"):
+    with pytest.raises(ValueError, match="there is no checkpoint; a frontier needs one or more"):
         single_frontier([], REFERENCE)
 
 

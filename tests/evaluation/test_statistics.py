@@ -38,7 +38,6 @@ def test_three_seeds_have_27_resamples_of_which_10_differ():
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=5), st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99]))
-@settings(deadline=None)
 def test_the_interval_is_that_of_all_resamples_written_out(values, level):
     means = [fmean(draw) for draw in itertools.product(values, repeat=len(values))]
     found = bootstrap(values, fmean, level=level)
@@ -58,13 +57,11 @@ def test_the_interval_contains_the_estimate(values):
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=5), st.randoms())
-@settings(deadline=None)
 def test_the_order_of_seeds_changes_nothing(values, random):
     assert bootstrap(random.sample(values, len(values)), fmean) == bootstrap(values, fmean)
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=5), st.floats(0.1, 10), NUMBERS)
-@settings(deadline=None)
 def test_the_interval_moves_and_scales_with_the_numbers(values, factor, shift):
     found, other = bootstrap(values, fmean), bootstrap([factor * value + shift for value in values], fmean)
     expected = [factor * end + shift for end in (found.value, found.low, found.high)]
@@ -72,7 +69,6 @@ def test_the_interval_moves_and_scales_with_the_numbers(values, factor, shift):
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=5))
-@settings(deadline=None)
 def test_the_interval_of_what_is_turned_round_is_turned_round(values):
     found, other = bootstrap(values, fmean), bootstrap([-value for value in values], fmean)
     assert (other.low, other.high) == (-found.high, -found.low)
@@ -193,8 +189,8 @@ def test_a_seed_of_one_method_alone_is_refused():
         ({}, 0.95, "there is no dataset to resample"),
         ({"": [1.0, math.nan]}, 0.95, "the statistic is nan for a resample; leave out the seeds that have no number"),
         ({"svhn": [1.0, math.inf]}, 0.95, "the statistic of svhn is inf for a resample"),
-        ({"": [1.0, 2.0]}, 95, "a level of 95 is no confidence level; give one between 0 and 1, as 0.95"),
-        ({"": [1.0, 2.0]}, math.nan, "a level of nan is no confidence level"),
+        ({"": [1.0, 2.0]}, 95, "the confidence level is 95; it must be between 0 and 1, such as 0.95"),
+        ({"": [1.0, 2.0]}, math.nan, "the confidence level is nan"),
     ],
 )
 def test_what_cannot_be_resampled_is_refused(units, level, error):

@@ -68,7 +68,7 @@ def test_gated_relu_and_its_gradients_are_those_of_relu_of_the_product(name, lay
 
 
 def test_gated_relu_takes_no_memory_of_its_own():
-    """Its output lies where its input lay: a gated network holds as many activations as a plain one."""
+    """Its output overwrites its input: a gated network stores as many activations as a plain one."""
     features = torch.randn(2, 4, 3)
     assert GatedReLU(4, "sigmoid")(features, torch.zeros(2, 1)).data_ptr() == features.data_ptr()
 

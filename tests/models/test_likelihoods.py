@@ -7,7 +7,7 @@ import torch
 
 from models.likelihoods import LIKELIHOODS
 from models.objectives import OBJECTIVES
-from models.vae import Evidence, gaussian_rate
+from models.vae import ModelOutput, gaussian_rate
 
 
 def test_bernoulli_distortion_is_the_negative_log_probability():
@@ -57,17 +57,17 @@ def test_gaussian_rate_is_the_kl_divergence():
     torch.testing.assert_close(gaussian_rate(mean, log_variance), expected)
 
 
-def evidence(distortion, rates):
+def output(distortion, rates):
     """Return evidence with these numbers and nothing else."""
-    return Evidence(torch.tensor(distortion), torch.tensor(rates), (), torch.empty(0))
+    return ModelOutput(torch.tensor(distortion), torch.tensor(rates), (), torch.empty(0))
 
 
 def test_beta_elbo_weighs_each_examples_rate_by_its_own_beta():
-    loss = OBJECTIVES["beta-elbo"](evidence([10.0, 20.0], [[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.5], [2.0]]), 2)
+    loss = OBJECTIVES["beta-elbo"](output([10.0, 20.0], [[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.5], [2.0]]), 2)
     assert loss.tolist() == [11.5, 34.0]
 
 
 def test_beta_elbo_takes_one_beta_for_each_latent_layer():
     weights = torch.tensor([[1.0, 10.0], [0.0, 0.5]])
-    loss = OBJECTIVES["beta-elbo"](evidence([10.0, 20.0], [[1.0, 2.0], [3.0, 4.0]]), weights, 2)
+    loss = OBJECTIVES["beta-elbo"](output([10.0, 20.0], [[1.0, 2.0], [3.0, 4.0]]), weights, 2)
     assert loss.tolist() == [31.0, 22.0]

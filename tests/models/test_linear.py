@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from models.architecture import Gating
+from models.architectures.linear.linear import Linear
+from models.architectures.linear.optimum import linear_optimum
+from models.architectures.registry import configure
 from models.gates import standardise_log_beta
-from models.linear import Linear
-from models.linear_optimum import linear_optimum
-from models.registry import configure
 
 if TYPE_CHECKING:
-    from models.linear_network import LinearVAE
+    from models.architectures.linear.network import LinearVAE
 
 SPECTRUM = np.array([4.0, 2.3, 1.1, 0.55, 0.2, 0.06])
 SHAPE, UNITS = (1, 2, 3), 4
@@ -74,24 +74,24 @@ def test_evidence_is_that_of_equation_10(gating, exact):
     scatter(model)
     x, condition, noise = batch()
     condition = condition if gating else None
-    evidence = model(x, condition, noise)
+    output = model(x, condition, noise)
     flat, mu = x.flatten(1), model.mean.detach()
-    assert evidence.reconstruction.shape == x.shape
-    assert evidence.rates.shape == (7, 1)
+    assert output.reconstruction.shape == x.shape
+    assert output.rates.shape == (7, 1)
     assert (model.distortion_unit, model.latent_shapes) == ("sse", ((UNITS,),))
     for example in range(7):
         own = None if condition is None else condition[example : example + 1]
         maps = model.maps(own)
         mean = maps.encoder @ (flat[example] - mu)
         latent = mean + maps.variances.sqrt() * noise[0][example]
-        output = maps.decoder @ latent + mu
-        torch.testing.assert_close(evidence.posteriors[0].mean[example], mean)
-        torch.testing.assert_close(evidence.reconstruction[example].flatten(), output)
-        torch.testing.assert_close(evidence.distortion[example], (output - flat[example]).square().sum())
+        reconstruction = maps.decoder @ latent + mu
+        torch.testing.assert_close(output.posteriors[0].mean[example], mean)
+        torch.testing.assert_close(output.reconstruction[example].flatten(), reconstruction)
+        torch.testing.assert_close(output.distortion[example], (reconstruction - flat[example]).square().sum())
         rate = torch.distributions.kl_divergence(
             torch.distributions.Normal(mean, maps.variances.sqrt()), torch.distributions.Normal(0.0, 1.0)
         ).sum()
-        torch.testing.assert_close(evidence.rates[example, 0], rate)
+        torch.testing.assert_close(output.rates[example, 0], rate)
         generated = model.generate([noise[0][example : example + 1]], own)
         torch.testing.assert_close(generated.flatten(), maps.decoder @ noise[0][example] + mu)
 
@@ -102,8 +102,8 @@ def test_training_reaches_every_parameter_from_the_start(gating, exact):
     """No gate is shut and nothing is out of reach at initialisation."""
     model = vae(gating, exact=exact)
     x, condition, noise = batch()
-    evidence = model(x, condition if gating else None, noise)
-    (evidence.distortion + evidence.rates[:, 0]).mean().backward()
+    output = model(x, condition if gating else None, noise)
+    (output.distortion + output.rates[:, 0]).mean().backward()
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
         assert (parameter.grad != 0).all(dim=-1).all(), name
@@ -118,8 +118,8 @@ def test_a_plain_network_starts_as_an_orthogonal_projection():
 
 def test_more_units_than_values_can_be_built():
     model = Linear(9).build((1, 2, 2), "squared-error", Gating())
-    evidence = model(torch.rand(3, 1, 2, 2), torch.zeros(3, 1), [torch.randn(3, 9)])
-    assert torch.isfinite(evidence.rates).all()
+    output = model(torch.rand(3, 1, 2, 2), torch.zeros(3, 1), [torch.randn(3, 9)])
+    assert torch.isfinite(output.rates).all()
 
 
 @pytest.mark.parametrize("gating", [None, Gating()])

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.linear_optimum import covariance_spectrum, expected_rate_and_distortion, linear_optimum
+from models.architectures.linear.optimum import covariance_spectrum, expected_rate_and_distortion, linear_optimum
 
 FIXTURE = [4.0, 2.3, 1.1, 0.55, 0.2, 0.06]
 WISHART = [1.811254, 1.747625, 0.702857, 0.517573, 0.027757, 0.000669]
@@ -111,7 +111,7 @@ def test_numerical_optimisation_finds_nothing_better_and_the_same(beta):
 
 @given(eigenvalues=SPECTRA, units=st.integers(1, 9), beta=st.floats(1e-3, 30))
 def test_rate_and_distortion_are_those_of_the_optimal_weights(eigenvalues, units, beta):
-    """The exact evidence of E, D and C is what the closed form says it is."""
+    """The exact rate and distortion of E, D and C agree with the closed form."""
     optimum = linear_optimum(eigenvalues, [beta], units)
     kept = min(units, len(eigenvalues))
     spectrum = np.sort(eigenvalues)[::-1]
@@ -198,5 +198,5 @@ def test_what_has_no_optimum_is_refused(arguments, message):
 
 
 def test_the_oracle_does_not_import_torch():
-    program = "import sys, models.linear_optimum; assert 'torch' not in sys.modules"
+    program = "import sys, models.architectures.linear.optimum; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

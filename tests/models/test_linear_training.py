@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from models.linear import Linear
-from models.linear_optimum import covariance_spectrum, expected_rate_and_distortion, linear_optimum
-from workers.checkpoint import FINAL
-from workers.conditioning import condition_on
+from models.architectures.linear.linear import Linear
+from models.architectures.linear.optimum import covariance_spectrum, expected_rate_and_distortion, linear_optimum
 from workers.data.dataset import Dataset
 from workers.data.resident import Images, ResidentData
 from workers.outcome import Outcome
-from workers.run import Context, run_trial
-from workers.store import Store
-from workers.training import load_trained_model
+from workers.running.context import Context
+from workers.running.run import run_trial
+from workers.store.store import Store
+from workers.training.checkpoint import FINAL
+from workers.training.conditioning import condition_on
+from workers.training.state import load_trained_model
 from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Objective, Resources, Training, Trial
 
 SPECTRUM = np.array([0.5, 0.3, 0.2, 0.12] + [0.005] * 20)
@@ -76,7 +77,7 @@ def spectrum(images) -> np.ndarray:
 
 @pytest.mark.parametrize("beta", [0.1, 0.3])
 def test_a_plain_network_reaches_the_optimum_within_one_percent(measured, spectrum, beta):
-    """In rate and in distortion, of its own training data; at the second β one of the four units is collapsed."""
+    """In rate and in distortion on the training data; at the second β one of the four units is collapsed."""
     _, rates, distortions = measured(BetaVAE(beta), units=4, epochs=40)
     optimum = linear_optimum(spectrum, [beta], 4)
     assert optimum.active.sum() == {0.1: 4, 0.3: 3}[beta]

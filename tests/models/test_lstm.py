@@ -17,22 +17,23 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from evaluation.records import Point, from_parquet
-from models import lstm_network
 from models.architecture import Gating
+from models.architectures.lstm import network as lstm_network
+from models.architectures.lstm.lstm import LSTM, NO_WORDS
 from models.gates import Gate
-from models.lstm import LSTM, NO_WORDS
 from models.vae import END, PAD, START, UNKNOWN
-from workers.checkpoint import FINAL
 from workers.data.dataset import Dataset
 from workers.data.sentences import Sentences
 from workers.data.split import ResidentData
 from workers.outcome import Outcome
-from workers.run import Context, run_trial
-from workers.store import Store
+from workers.running.context import Context
+from workers.running.run import run_trial
+from workers.store.store import Store
+from workers.training.checkpoint import FINAL
 from workers.trial import BetaVAE, Evaluation, MultiRateVAE, Objective, Resources, Training, Trial
 
 if TYPE_CHECKING:
-    from models.lstm_network import LSTMVAE
+    from models.architectures.lstm.network import LSTMVAE
 
 SIGMOID = Gating("sigmoid", "sigmoid")
 HE = LSTM()
@@ -72,13 +73,13 @@ def batch(gating):
     return padded(SENTENCES), condition, [noise]
 
 
-def numbers(evidence):
+def numbers(output):
     """Return every tensor in the evidence, each with the batch first."""
-    return (evidence.distortion, evidence.rates, *evidence.posteriors[0])
+    return (output.distortion, output.rates, *output.posteriors[0])
 
 
-def loss_of(evidence):
-    return (evidence.distortion + evidence.rates.sum(1)).mean()
+def loss_of(output):
+    return (output.distortion + output.rates.sum(1)).mean()
 
 
 def gradients(model):
@@ -220,19 +221,19 @@ def distortion_by_hand(decoder, layout, words, latents, condition):
 def test_evidence_is_that_of_the_equations(layout, gating, layers):
     """Each sentence of a padded batch has the evidence that it has by hand, on its own and unpadded."""
     model, (x, condition, noise) = small(layout, gating, layers), batch(gating)
-    evidence = model(x, condition, noise)
-    assert evidence.reconstruction is None
-    assert evidence.rates.shape == (len(SENTENCES), 1)
+    output = model(x, condition, noise)
+    assert output.reconstruction is None
+    assert output.rates.shape == (len(SENTENCES), 1)
     assert (model.distortion_unit, model.latent_shapes) == ("nats", ((UNITS,),))
     for row, words in enumerate(SENTENCES):
         own = None if condition is None else condition[row]
         mean, log_variance = posterior_by_hand(model.encoder, layout, layers, words, own)
         latents = mean + torch.exp(0.5 * log_variance) * noise[0][row]
-        torch.testing.assert_close([each[row] for each in evidence.posteriors[0]], [mean, log_variance, latents])
+        torch.testing.assert_close([each[row] for each in output.posteriors[0]], [mean, log_variance, latents])
         rate = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum()
-        torch.testing.assert_close(evidence.rates[row, 0], rate)
+        torch.testing.assert_close(output.rates[row, 0], rate)
         expected = distortion_by_hand(model.decoder, layout, words, latents, own)
-        torch.testing.assert_close(evidence.distortion[row], expected)
+        torch.testing.assert_close(output.distortion[row], expected)
 
 
 @pytest.mark.parametrize("layout", SMALL)
@@ -252,9 +253,9 @@ def test_padding_a_batch_more_changes_nothing(layout, gating, layers):
     found = []
     for tokens in (x, functional.pad(x, (0, 5), value=PAD)):
         model.zero_grad()
-        evidence = model(tokens, condition, noise)
-        loss_of(evidence).backward()
-        found.append((numbers(evidence), gradients(model)))
+        output = model(tokens, condition, noise)
+        loss_of(output).backward()
+        found.append((numbers(output), gradients(model)))
     torch.testing.assert_close(found[1], found[0])
     for half in (model.encoder, model.decoder):
         assert not half.words.weight.grad[PAD].any()
@@ -278,9 +279,9 @@ def test_logits_of_few_tokens_at_once_make_the_same_evidence_and_gradients(layou
     for tokens in (lstm_network.TOKENS_AT_ONCE, 3):
         monkeypatch.setattr(lstm_network, "TOKENS_AT_ONCE", tokens)
         model.zero_grad()
-        evidence = model(x, condition, noise)
-        loss_of(evidence).backward()
-        found.append((numbers(evidence), gradients(model)))
+        output = model(x, condition, noise)
+        loss_of(output).backward()
+        found.append((numbers(output), gradients(model)))
     torch.testing.assert_close(found[1], found[0])
 
 
@@ -346,10 +347,10 @@ def test_bfloat16_stays_inside_the_network(layout, gating, layers):
     for enabled in (False, True):
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            evidence = model(x, condition, [noise[0].float()])
-        loss_of(evidence).backward()
-        assert {each.dtype for each in numbers(evidence)} == {torch.float32}
-        found.append((numbers(evidence), gradients(model)))
+            output = model(x, condition, [noise[0].float()])
+        loss_of(output).backward()
+        assert {each.dtype for each in numbers(output)} == {torch.float32}
+        found.append((numbers(output), gradients(model)))
     torch.testing.assert_close(found[1], found[0], rtol=0.05, atol=0.02)
     assert not torch.equal(found[1][0][0], found[0][0][0])
 
@@ -515,13 +516,13 @@ def test_a_shape_that_is_no_text_is_refused(shape):
 
 def test_the_smallest_text_is_taken():
     model = LSTM(embedding_units=2, hidden_units=2).build((3, NO_WORDS + 1), "categorical", None)
-    evidence = model(torch.tensor([[START, 4, END]]), None, [torch.zeros(1, 32)])
-    assert torch.isfinite(evidence.distortion).all()
+    output = model(torch.tensor([[START, 4, END]]), None, [torch.zeros(1, 32)])
+    assert torch.isfinite(output.distortion).all()
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "squared-error"])
 def test_another_likelihood_is_refused(likelihood):
-    message = f"'lstm' is of text: likelihood must be 'categorical', not '{likelihood}'"
+    message = f"'lstm' is for text: likelihood must be 'categorical', not '{likelihood}'"
     with pytest.raises(ValueError, match=message):
         HE.check_likelihood(likelihood)
     with pytest.raises(ValueError, match=message):
@@ -554,7 +555,7 @@ def test_a_whole_dropout_is_the_same_configuration():
 
 def test_planning_does_not_import_torch():
     program = (
-        "import sys; from models.lstm import LSTM\n"
+        "import sys; from models.architectures.lstm.lstm import LSTM\n"
         "assert LSTM().parameters((50, 100), multi_rate=True) > LSTM().multiply_adds((50, 100)) / 50\n"
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
@@ -658,7 +659,7 @@ def test_a_stopped_trial_ends_bit_identical_with_dropout_on(in_store, method, la
     assert weights.keys() == others.keys()
     assert all(torch.equal(weights[name], others[name]) for name in weights)
     assert rest == [points, texts]
-    assert all(point.perplexity > 1 and point.distortion_unit == "nats" for point in points)
+    assert all(point.metrics["perplexity"] > 1 and point.distortion_unit == "nats" for point in points)
     assert texts["originals"] == ["a", "b c", "c d e"]
 
 

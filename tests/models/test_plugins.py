@@ -13,10 +13,10 @@ from importlib import metadata
 import pytest
 
 from models.architecture import Architecture
-from models.mlp import MLP
+from models.architectures.mlp import MLP
+from models.architectures.registry import ARCHITECTURES
+from models.architectures.resnet import ResNet
 from models.plugins import Package, Registry
-from models.registry import ARCHITECTURES
-from models.resnet import ResNet
 
 GROUP = "mrvae_orch.architectures"
 DEEP = """\
@@ -92,7 +92,7 @@ def test_a_name_of_two_packages_is_neithers(install):
     assert list(registry) == ["mlp"]
     (reason,) = registry.left_out.values()
     assert reason == (
-        "architecture 'deep' cannot be used: acme 1.2 and other 0.3 have one each; uninstall or rename one"
+        "architecture 'deep' cannot be used: acme 1.2 and other 0.3 each define it; uninstall or rename one"
     )
 
 
@@ -100,13 +100,13 @@ def test_a_name_of_ours_and_a_packages_is_neithers(install):
     install(entries="mlp = acme:Deep")
     registry = collect(MLP, ResNet)
     assert list(registry) == ["resnet"]
-    assert "mrvae-orch itself and acme 1.2 have one each" in registry.left_out["mlp"]
+    assert "mrvae-orch itself and acme 1.2 each define it" in registry.left_out["mlp"]
 
 
 BROKEN = {
-    "a module that is not there": ("", "deep = acme.nowhere:Deep", "importing that raised ModuleNotFoundError"),
+    "a missing module": ("", "deep = acme.nowhere:Deep", "importing that raised ModuleNotFoundError"),
     "a module that raises": ("1 / 0", "deep = acme:Deep", "importing that raised ZeroDivisionError: division by zero"),
-    "a class that is not there": ("", "deep = acme:Deep", "AttributeError: module 'acme' has no attribute 'Deep'"),
+    "a missing class": ("", "deep = acme:Deep", "AttributeError: module 'acme' has no attribute 'Deep'"),
     "no class": ("Deep = 3", "deep = acme:Deep", "that is no subclass of models.architecture.Architecture"),
     "another class": ("class Deep: ...", "deep = acme:Deep", "that is no subclass of models.architecture.Architecture"),
     "no dataclass": (DEEP.replace("@dataclass(frozen=True)", ""), "deep = acme:Deep", "not decorated with @dataclass"),
@@ -115,14 +115,14 @@ BROKEN = {
     "no build": (
         DEEP.replace("def build", "def built"),
         "deep = acme:Deep",
-        "it has no `build`, which models.architecture.Architecture asks for",
+        "it has no `build`, which models.architecture.Architecture requires",
     ),
     "an option that JSON does not keep": (
         DEEP.replace("depth: int", "depth: complex"),
         "deep = acme:Deep",
         "its option `depth` is complex; options must be bool, int, float, str or tuples of them",
     ),
-    "a type that is not there at run time": (
+    "a type that is missing at run time": (
         DEEP.replace("depth: int = 3", "file: Path | None = None"),
         "deep = acme:Deep",
         "the type of its option `file` cannot be read: name 'Path' is not defined",
@@ -139,9 +139,9 @@ def test_a_plugin_that_cannot_be_used_is_left_out_with_the_cause(install, caplog
     registry = collect(MLP)
     assert list(registry) == ["mlp", "fine"]
     ((name, reason),) = registry.left_out.items()
-    assert reason.startswith(f"architecture {name!r} cannot be used: acme 1.2 says it is acme")
+    assert reason.startswith(f"architecture {name!r} cannot be used: acme 1.2 names acme")
     assert cause in reason
-    assert reason.endswith("; mend or uninstall it")
+    assert reason.endswith("; fix or uninstall it")
     assert caplog.record_tuples == [("models.plugins", logging.WARNING, reason)]
 
 
@@ -162,6 +162,9 @@ def test_asking_for_what_is_not_there_says_why(install):
         ("x: tuple[int, ...] = ()", True),
         ("x: tuple[tuple[str, float], bool] = (('a', 1.0), True)", True),
         ("x: Literal['a', 2] = 2", True),
+        ("x: Annotated[int, 'about x'] = 2", True),
+        ("x: Annotated[Literal['a', 2], 'about x'] = 2", True),
+        ("x: Annotated[list[int], 'about x'] = ()", False),
         ("x: list[int] | None = None", False),
         ("x: tuple = ()", False),
         ("x: tuple[bytes, ...] = ()", False),
@@ -172,7 +175,7 @@ def test_asking_for_what_is_not_there_says_why(install):
 )
 def test_options_are_what_json_keeps(install, option, accepted):
     """A trial's identity is the JSON of its options, so that other values are refused before they are hashed."""
-    code = DEEP.replace("from __future__ import annotations\n", "from typing import Literal\n")
+    code = DEEP.replace("from __future__ import annotations\n", "from typing import Annotated, Literal\n")
     install(code=code.replace("depth: int = 3", option))
     assert ("deep" in collect()) is accepted
 
@@ -186,5 +189,5 @@ def test_built_in_classes_could_be_plugins(install):
 
 
 def test_looking_for_plugins_does_not_import_torch():
-    program = "import sys, models.plugins, models.registry; assert 'torch' not in sys.modules"
+    program = "import sys, models.plugins, models.architectures.registry; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

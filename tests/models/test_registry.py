@@ -9,14 +9,14 @@ from dataclasses import asdict
 
 import pytest
 
-from models.registry import ARCHITECTURES, configure
+from models.architectures.registry import ARCHITECTURES, configure
 
 
 def test_configuring_and_estimating_does_not_import_torch():
     """Planning reads configurations, shapes and costs without paying for torch."""
     program = """
 import sys
-from models.registry import ARCHITECTURES, configure
+from models.architectures.registry import ARCHITECTURES, configure
 images = ((1, 28, 28), (3, 32, 32), (3, 64, 64))
 for name in ARCHITECTURES:
     architecture = configure(name)

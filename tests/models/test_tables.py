@@ -1,4 +1,4 @@
-"""What a layer table says about a network, against the network that torch builds from it."""
+"""The sizes and costs of a layer table agree with the network that torch builds from it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,10 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.architecture import Gating
-from models.layers import build_layer, build_vae
-from models.registry import ARCHITECTURES
-from models.tables import (
-    Convolution,
-    Dense,
-    ResidualBlock,
-    Table,
-    TabledArchitecture,
-    TransposedConvolution,
-    final_shape,
-)
+from models.architectures.registry import ARCHITECTURES
+from models.layers.modules import build_layer, build_vae
+from models.layers.tabled import TabledArchitecture
+from models.layers.tables import Convolution, Dense, ResidualBlock, Table, TransposedConvolution, final_shape
 
 MNIST = (1, 28, 28)
 CIFAR = SVHN = (3, 32, 32)

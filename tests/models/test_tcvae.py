@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.architecture import Gating
+from models.architectures.tcvae_mlp import TCVAEMLP
 from models.gates import Gate
+from models.layers.tables import Dense
 from models.objectives import OBJECTIVES, RateTerms, beta_tcvae, rate_terms
-from models.tables import Dense
-from models.tcvae_mlp import TCVAEMLP
-from models.vae import Evidence, Posterior, draw, gaussian_rate
+from models.vae import ModelOutput, Posterior, draw, gaussian_rate
 
 DSPRITES = (1, 64, 64)
 EXAMPLES = 737_280
@@ -29,10 +29,10 @@ def posterior(batch=7, units=3, seed=0, dtype=torch.float64):
     return Posterior(mean, log_variance, draw(mean, log_variance, noise))
 
 
-def evidence(of):
+def output(of):
     distortion = torch.arange(len(of.mean), dtype=of.mean.dtype)
     rates = gaussian_rate(of.mean, of.log_variance).unsqueeze(1)
-    return Evidence(distortion, rates, (of,), None)
+    return ModelOutput(distortion, rates, (of,), None)
 
 
 def log_normal(value, mean, log_variance):
@@ -110,24 +110,24 @@ def test_the_loss_weights_the_total_correlation_of_each_example_by_its_own_beta(
         - each.prior
         for number, (beta, each) in enumerate(zip(betas[:, 0].tolist(), densities_by_loops(of, 50), strict=True))
     ]
-    torch.testing.assert_close(beta_tcvae(evidence(of), betas, 50), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(beta_tcvae(output(of), betas, 50), torch.tensor(expected, dtype=torch.float64))
     assert OBJECTIVES["beta-tcvae"] is beta_tcvae
 
 
 def test_beta_1_is_the_elbo_at_one_draw():
     """The estimate of q(z) cancels: what is left is distortion + log q(z|x) - log p(z)."""
     of = posterior()
-    expected = evidence(of).distortion + rate_at_the_draw(of)
-    torch.testing.assert_close(beta_tcvae(evidence(of), torch.ones(7, 1, dtype=torch.float64), EXAMPLES), expected)
+    expected = output(of).distortion + rate_at_the_draw(of)
+    torch.testing.assert_close(beta_tcvae(output(of), torch.ones(7, 1, dtype=torch.float64), EXAMPLES), expected)
 
 
 @settings(max_examples=10, deadline=None)
 @given(order=st.permutations(range(7)))
 def test_permuting_the_batch_permutes_the_loss(order):
-    """No example's loss depends on where in the batch it stands."""
+    """No example's loss depends on its position in the batch."""
     of, betas = posterior(), torch.linspace(0.1, 10, 7, dtype=torch.float64).unsqueeze(1)
-    losses = beta_tcvae(evidence(of), betas, 50)
-    permuted = evidence(Posterior(*(each[order] for each in of)))._replace(distortion=evidence(of).distortion[order])
+    losses = beta_tcvae(output(of), betas, 50)
+    permuted = output(Posterior(*(each[order] for each in of)))._replace(distortion=output(of).distortion[order])
     torch.testing.assert_close(beta_tcvae(permuted, betas[order], 50), losses[order])
 
 
@@ -152,7 +152,7 @@ def test_narrow_and_wide_posteriors_have_finite_gradients(log_variance):
     mean = torch.linspace(-3, 3, 24).view(8, 3).requires_grad_()
     spread = torch.full((8, 3), log_variance, requires_grad=True)
     of = Posterior(mean, spread, draw(mean, spread, torch.randn(8, 3, generator=torch.Generator().manual_seed(0))))
-    loss = beta_tcvae(evidence(of), torch.full((8, 1), 10.0), EXAMPLES)
+    loss = beta_tcvae(output(of), torch.full((8, 1), 10.0), EXAMPLES)
     loss.mean().backward()
     assert torch.isfinite(loss).all()
     assert torch.isfinite(mean.grad).all()
@@ -162,7 +162,7 @@ def test_narrow_and_wide_posteriors_have_finite_gradients(log_variance):
 @pytest.mark.parametrize(("layers", "betas"), [(2, 1), (1, 2)])
 def test_several_latent_layers_are_refused(layers, betas):
     """The total correlation of a hierarchy is not defined by the estimate."""
-    of = evidence(posterior())._replace(posteriors=(posterior(),) * layers)
+    of = output(posterior())._replace(posteriors=(posterior(),) * layers)
     with pytest.raises(ValueError, match=rf"there are {layers} latent layers and {betas} β: choose .*'beta-elbo'"):
         beta_tcvae(of, torch.ones(7, betas), 10)
 
@@ -188,7 +188,7 @@ def test_a_larger_beta_makes_latents_less_dependent():
             spread = log_variance.expand_as(mean)
             of = Posterior(mean, spread, draw(mean, spread, torch.randn_like(mean)))
             distortion = 30 * (decoder(of.sample) - turned).square().sum(1)
-            loss = beta_tcvae(evidence(of)._replace(distortion=distortion), torch.full((100, 1), beta), 100)
+            loss = beta_tcvae(output(of)._replace(distortion=distortion), torch.full((100, 1), beta), 100)
             optimiser.zero_grad()
             loss.mean().backward()
             optimiser.step()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from models.architecture import Gating
+from models.architectures.registry import configure
 from models.gates import Gate
-from models.layers import build_vae
-from models.registry import configure
-from models.tables import Convolution, Dense, ResidualBlock, Table, TransposedConvolution
+from models.layers.modules import build_vae
+from models.layers.tables import Convolution, Dense, ResidualBlock, Table, TransposedConvolution
 
 SHAPE = (1, 8, 8)
 BATCH = 6
@@ -41,10 +41,10 @@ def batch(seed=0):
     return x, condition, [torch.randn(BATCH, 3, generator=generator, dtype=torch.float64)]
 
 
-def numbers(evidence):
+def numbers(output):
     """Return everything in the evidence as one tuple of tensors, each with the batch first."""
-    (posterior,) = evidence.posteriors
-    return evidence.distortion, evidence.rates, evidence.reconstruction, *posterior
+    (posterior,) = output.posteriors
+    return output.distortion, output.rates, output.reconstruction, *posterior
 
 
 @pytest.mark.parametrize(("likelihood", "unit"), [("bernoulli", "nats"), ("squared-error", "sse")])
@@ -52,8 +52,8 @@ def numbers(evidence):
 def test_evidence_has_the_shapes_of_the_contract(gating, likelihood, unit):
     model = small_vae(gating, likelihood)
     x, condition, noise = batch()
-    evidence = model(x, condition if gating else None, noise)
-    assert [tuple(each.shape) for each in numbers(evidence)] == [
+    output = model(x, condition if gating else None, noise)
+    assert [tuple(each.shape) for each in numbers(output)] == [
         (6,),
         (6, 1),
         (6, 1, 8, 8),
@@ -61,7 +61,7 @@ def test_evidence_has_the_shapes_of_the_contract(gating, likelihood, unit):
         (6, 3),
         (6, 3),
     ]
-    assert 0 <= evidence.reconstruction.min() <= evidence.reconstruction.max() <= 1
+    assert 0 <= output.reconstruction.min() <= output.reconstruction.max() <= 1
     assert (model.latent_shapes, model.multi_rate, model.distortion_unit) == (
         ((3,),),
         gating is not None,
@@ -115,7 +115,7 @@ def test_encoder_and_decoder_have_the_activations_that_the_gating_names(decoder_
 @settings(max_examples=10, deadline=None)
 @given(order=st.permutations(range(BATCH)))
 def test_permuting_the_batch_permutes_the_evidence(order):
-    """No example sees where in the batch it stands."""
+    """No output depends on the position of its example in the batch."""
     model, (x, condition, noise) = small_vae(Gating()), batch()
     straight = numbers(model(x, condition, noise))
     permuted = numbers(model(x[order], condition[order], [noise[0][order]]))
@@ -142,7 +142,7 @@ def test_the_condition_changes_the_evidence():
 
 
 def test_a_call_leaves_nothing_on_the_model():
-    """β is an argument: after a call in evaluation the model holds what it held before."""
+    """β is an argument: a call in evaluation does not change the state of the model."""
     model, (x, condition, noise) = small_vae(Gating()), batch()
     state = {name: (id(module), set(vars(module))) for name, module in model.named_modules()}
     tensors = {name: value.clone() for name, value in model.state_dict().items()}
@@ -175,8 +175,8 @@ def test_every_trained_parameter_gets_a_gradient(name):
     options = {"hidden": [16, 16]} if name == "mlp" else {}
     model = configure(name, latent_units=4, **options).build((1, 28, 28), "bernoulli", Gating())
     condition = torch.linspace(-1.7, 1.7, 8).unsqueeze(1)
-    evidence = model(torch.rand(8, 1, 28, 28), condition, [torch.randn(8, 4)])
-    (evidence.distortion + evidence.rates[:, 0]).mean().backward()
+    output = model(torch.rand(8, 1, 28, 28), condition, [torch.randn(8, 4)])
+    (output.distortion + output.rates[:, 0]).mean().backward()
     for label, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), label
         assert parameter.grad.abs().max() > 0, label
@@ -198,11 +198,11 @@ def test_colour_images_are_learnt_by_squared_error(name, options, shape, gating)
     torch.manual_seed(0)
     model = configure(name, latent_units=4, **options).build(shape, "squared-error", gating)
     x, condition = torch.rand(2, *shape), torch.tensor([[-1.7], [1.7]]) if gating else None
-    evidence = model(x, condition, [torch.randn(2, 4)])
-    assert evidence.reconstruction.shape == x.shape
-    assert 0 <= evidence.reconstruction.min() < evidence.reconstruction.max() <= 1
-    torch.testing.assert_close(evidence.distortion, (x - evidence.reconstruction).square().sum((1, 2, 3)))
-    (evidence.distortion + evidence.rates[:, 0]).mean().backward()
+    output = model(x, condition, [torch.randn(2, 4)])
+    assert output.reconstruction.shape == x.shape
+    assert 0 <= output.reconstruction.min() < output.reconstruction.max() <= 1
+    torch.testing.assert_close(output.distortion, (x - output.reconstruction).square().sum((1, 2, 3)))
+    (output.distortion + output.rates[:, 0]).mean().backward()
     for label, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), label
     for half in (model.encoder, model.decoder):
@@ -214,8 +214,8 @@ def test_distortion_and_rates_are_float32_under_bfloat16_autocast():
     model = small_vae(Gating()).float()
     x, condition, noise = batch()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        evidence = model(x.float(), condition.float(), [noise[0].float()])
-    assert {each.dtype for each in numbers(evidence)} == {torch.float32}
+        output = model(x.float(), condition.float(), [noise[0].float()])
+    assert {each.dtype for each in numbers(output)} == {torch.float32}
 
 
 def test_building_twice_from_one_seed_gives_the_same_weights():

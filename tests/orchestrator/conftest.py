@@ -1,6 +1,8 @@
 import pytest
 
 from command_line import CommandLine
+from local_ray import forget_token
+from ray_cluster import RayCluster
 
 
 @pytest.fixture
@@ -9,9 +11,17 @@ def command_line(tmp_path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def cluster(paced_variables):
+    """One cluster for all tests that send sweeps to one: it takes a while to start. It has two cores."""
+    started = RayCluster(**paced_variables)
+    yield started
+    started.end()
+
+
 @pytest.fixture
 def laptop(cluster, tmp_path, monkeypatch):
-    """A command line with the token of the module's `cluster`, in a folder with a spec."""
+    """A command line with the token of the `cluster`, in a folder with a spec."""
     monkeypatch.chdir(tmp_path)
     command_line = CommandLine(tmp_path, **cluster.token)
     command_line.write_spec()
@@ -19,15 +29,12 @@ def laptop(cluster, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def token(cluster, monkeypatch):
+def token(cluster, local_ray, monkeypatch):
     """The cluster's token is this process's, whatever Ray did in it before."""
-    # Not above: `orchestrator.cluster` has to be what imports Ray first.
-    from ray._raylet import AuthenticationTokenLoader, Config
-
+    local_ray.end()
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     for name, value in cluster.token.items():
         monkeypatch.setenv(name, value)
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    forget_token()
     yield
-    AuthenticationTokenLoader.instance().reset_cache()
+    forget_token()

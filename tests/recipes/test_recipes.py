@@ -1,6 +1,6 @@
 """Every recipe plans at each of its scales; `make recipes` runs each to its report at the smallest.
 
-That takes some twenty minutes on two cores, so `make test` runs one of them and leaves the others out.
+That takes some twenty minutes on two cores, so `make test-all` runs one of them and leaves the others out.
 """
 
 import os
@@ -11,14 +11,14 @@ import pytest
 import yaml
 
 from command_line import CommandLine
-from orchestrator.plan import plan
-from orchestrator.spec_file import read_spec
+from orchestrator.planning.plan import plan
+from orchestrator.spec.file import read_spec
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PATHS = sorted(RECIPES.glob("*.yaml"))
 SCALED = [path.stem for path in PATHS if "\nscale:" in path.read_text()]
 OFTEN = ("figure5-yahoo-lstm",)
-"""Run by `make test` too: it has a selection, text, and a scale that changes most."""
+"""Run by `make test-all` too: it has a selection, text, and a scale that changes most."""
 RUN = SCALED if os.environ.get("MRVAE_ALL_RECIPES") else OFTEN
 TRIALS = {
     "ablation-gates": 39,
@@ -91,11 +91,12 @@ def test_paper_recipes_have_published_learning_rates():
         assert ("selection" in content) == (multi_rate is None), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
-def test_the_smallest_scale_runs_through_to_a_report(tmp_path, name):
+def test_the_smallest_scale_runs_through_to_a_report(tmp_path, submit_here, name):
     """Exit code 0, the comparison made, and the report says what was scaled."""
     command_line = CommandLine(tmp_path)
-    result = command_line.run("submit", str(RECIPES / f"{name}.yaml"), "--scale", "smoke", timeout=900)
+    result = submit_here(command_line, str(RECIPES / f"{name}.yaml"), "--scale", "smoke")
     assert result.code == 0, result.out + result.err
     assert "Scaled by 'smoke':" in result.out
     report = (command_line.store / f"sweeps/{name}-smoke/report/report.md").read_text()

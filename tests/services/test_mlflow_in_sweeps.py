@@ -1,6 +1,6 @@
 """Real sweeps tracked by a real MLflow server that dies, locks, delays and lies; the sweeps do not notice.
 
-`make test` has the first one on SQLite. `make test-services` has them all, on SQLite and on PostgreSQL.
+`make test-all` has the first one on SQLite. `make test-services` has them all, on SQLite and on PostgreSQL.
 """
 
 import contextlib
@@ -13,21 +13,23 @@ import pytest
 from command_line import SPEC, CommandLine, wait_until
 from fault_proxy import Answer, Cut, CutAnswer, Delay, FaultProxy, LoseAnswer
 from mlflow_server import Backend, MLflowServer, sqlite_at
+from orchestrator.tracking.names import allowed_key
 from postgres_server import PostgresServer
-from workers.metric_log import read_entries
-from workers.tracking_limits import allowed_key
+from workers.running.metric_log import read_entries
 
 BOUND_SECONDS = 400
 """Ends a broken test; a busy machine takes minutes for what a quiet one does in seconds."""
 wait_for = partial(wait_until, seconds=BOUND_SECONDS)
-LONG = SPEC.replace("epochs: 3", "epochs: 200")
+EPOCHS = 200
+"""At a step a second, longer than MLflow takes to have the first run."""
+pytestmark = pytest.mark.slow
 ASKED = pytest.mark.skipif(not os.environ.get("MRVAE_SERVICES"), reason="`make test-services` runs it")
 BOTH = pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=ASKED)], indirect=True)
 
 
 @pytest.fixture
-def command_line(tmp_path):
-    return CommandLine(tmp_path)
+def command_line(tmp_path, pace):
+    return CommandLine(tmp_path, **pace.variables)
 
 
 @pytest.fixture
@@ -64,18 +66,19 @@ def proxy(server):
 
 
 @pytest.fixture
-def submit(command_line, proxy):
-    """A long sweep that is being submitted, tracked through the proxy."""
-    command_line.write_spec(LONG)
+def submit(command_line, pace, proxy):
+    """A sweep that is being submitted, tracked through the proxy, and goes on slowly until it is to hurry."""
+    command_line.write_spec(pace.of(SPEC, EPOCHS))
     process = command_line.start("submit", "spec.yaml", "--tracking-uri", proxy.url)
     yield process
     process.kill()
     process.communicate()
 
 
-def wait_for_another_trial(command_line):
+def wait_for_another_trial(command_line, pace):
     """Wait until one trial more is done: what MLflow suffers holds up no training."""
     done = len(done_trials(command_line))
+    pace.hurry()
     wait_for(lambda: len(done_trials(command_line)) > done)
 
 
@@ -109,7 +112,7 @@ def check_all_is_there_once(command_line, backend):
     for trial_id, path in logs.items():
         assert backend.history(trial_id) == logged_rows(path)
     again = command_line.run("sync", "tiny")
-    assert "0 metrics and 0 runs sent" in again.out
+    assert "0 metrics and 0 runs uploaded" in again.out
 
 
 def logged_rows(path):
@@ -122,46 +125,48 @@ def logged_rows(path):
 
 
 @BOTH
-def test_a_server_killed_and_started_again(command_line, server, backend, submit):
+def test_a_server_killed_and_started_again(command_line, pace, server, backend, submit):
     """After kill -9 of MLflow's server in a sweep the trials go on, and the server that comes back gets the rest."""
     wait_for_runs(backend, submit)
     server.kill()
-    wait_for_another_trial(command_line)
+    wait_for_another_trial(command_line, pace)
     server.start()
     check_ended_well(submit)
     check_all_is_there_once(command_line, backend)
 
 
 @ASKED
-def test_answers_that_never_come_hold_up_no_training(command_line, backend, proxy, submit):
+def test_answers_that_never_come_hold_up_no_training(command_line, pace, backend, proxy, submit):
     """All trials end, and the submit too, while every answer is held back; then one sync sends everything."""
     proxy.inject(Delay(3600))
+    pace.hurry()
     wait_for(lambda: len(done_trials(command_line)) == 3)
     assert proxy.requests(Delay)
     out = check_ended_well(submit)
-    assert "MLflow is behind (3 of 3 runs are to be sent)" in out
+    assert "MLflow is behind (3 of 3 runs not yet uploaded)" in out
     proxy.clear()
     check_all_is_there_once(command_line, backend)
 
 
 @ASKED
-def test_answers_that_come_too_late_in_the_middle_of_a_sweep(command_line, backend, proxy, submit):
+def test_answers_that_come_too_late_in_the_middle_of_a_sweep(command_line, pace, backend, proxy, submit):
     """Answers half a minute late, to requests that were done, change nothing but when the rest appears."""
     wait_for_runs(backend, submit)
     proxy.inject(Delay(30))
     wait_for(lambda: proxy.requests(Delay))
-    wait_for_another_trial(command_line)
+    wait_for_another_trial(command_line, pace)
     proxy.clear()
     check_ended_well(submit)
     check_all_is_there_once(command_line, backend)
 
 
 @ASKED
-def test_errors_and_answers_that_are_lost(command_line, backend, proxy, submit):
+def test_errors_and_answers_that_are_lost(command_line, pace, backend, proxy, submit):
     """Of ten requests three fail in the whole sweep, some of them after the server did what they asked for."""
     faults = (Answer(500), Answer(503), LoseAnswer(), Cut(), CutAnswer(50))
     for fault in faults:
         proxy.inject(fault, share=0.06)
+    pace.hurry()
     check_ended_well(submit)
     assert proxy.requests(*map(type, faults))
     proxy.clear()
@@ -169,7 +174,7 @@ def test_errors_and_answers_that_are_lost(command_line, backend, proxy, submit):
 
 
 @ASKED
-def test_a_database_that_is_locked(command_line, backend, database, submit):
+def test_a_database_that_is_locked(command_line, pace, backend, database, submit):
     """While another connection holds the tables, trials end; what waits at the server's lock doubles nothing."""
     wait_for_runs(backend, submit)
     with contextlib.closing(database.connect()) as holder:
@@ -177,7 +182,7 @@ def test_a_database_that_is_locked(command_line, backend, database, submit):
             holder.execute("BEGIN EXCLUSIVE")
         else:
             holder.execute("LOCK TABLE runs, metrics, tags IN ACCESS EXCLUSIVE MODE")
-        wait_for_another_trial(command_line)
+        wait_for_another_trial(command_line, pace)
         holder.rollback()
     check_ended_well(submit)
     check_all_is_there_once(command_line, backend)
@@ -185,11 +190,11 @@ def test_a_database_that_is_locked(command_line, backend, database, submit):
 
 @ASKED
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_postgresql_killed_and_started_again(command_line, postgres, backend, submit):
+def test_postgresql_killed_and_started_again(command_line, pace, postgres, backend, submit):
     """After kill -9 of the database behind MLflow the sweep goes on, and it gets the rest when it is back."""
     wait_for_runs(backend, submit)
     postgres.kill()
-    wait_for_another_trial(command_line)
+    wait_for_another_trial(command_line, pace)
     postgres.start()
     check_ended_well(submit)
     check_all_is_there_once(command_line, backend)
@@ -197,7 +202,7 @@ def test_postgresql_killed_and_started_again(command_line, postgres, backend, su
 
 @ASKED
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_both_servers_killed_again_and_again(command_line, postgres, server, backend, submit):
+def test_both_servers_killed_again_and_again(command_line, pace, postgres, server, backend, submit):
     """Neither server stays up for long in the whole sweep."""
     wait_for_runs(backend, submit)
     while submit.poll() is None:
@@ -205,6 +210,7 @@ def test_both_servers_killed_again_and_again(command_line, postgres, server, bac
         server.kill()
         postgres.start()
         server.start()
+        pace.hurry()
         with contextlib.suppress(Exception):
             submit.wait(5)
     check_ended_well(submit)

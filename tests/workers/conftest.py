@@ -1,18 +1,21 @@
-"""A library with NVML's names, for tests of what asks it."""
+"""A library with NVML's functions in place of the driver's."""
 
+import ctypes
 import shutil
 import subprocess
+import sys
 
 import pytest
 
+from workers.devices import nvml
+
 ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
 SHARE = "nvmlDeviceGetProcessUtilization"
-
 NVML = """
 #include <string.h>
 static unsigned long long used[2] = {5000000000000ull, 1000ull};
 static int started;
-int nvmlInit_v2(void) { started = 1; return INIT; }
+int nvmlInitWithFlags(unsigned int flags) { started = 1; return INIT; }
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
     if (!started) return 1;
     if (!strcmp(uuid, "GPU-9f1c2b3a-0000-1111-2222-333344445555")) *device = &used[0];
@@ -44,8 +47,8 @@ int ENERGY(void *device, unsigned long long *energy) {
 
 
 @pytest.fixture
-def make_nvml(tmp_path):
-    """Compile a library with NVML's functions, each board of which uses 250 mJ from one reading to the next.
+def nvml_library(tmp_path):
+    """Compile libraries with NVML's functions, each board of which uses 250 mJ from one reading to the next.
 
     Processes have used the first board as they were `put` down since it was told to `forget`.
     """
@@ -53,11 +56,36 @@ def make_nvml(tmp_path):
         pytest.skip("needs a C compiler (cc) to make a library with NVML's functions")
 
     def make(*, init=0, reading=0, sampling=0, energy=ENERGY, share=SHARE):
-        source, library = tmp_path / "nvml.c", tmp_path / "libnvml.so"
+        source, library = tmp_path / "nvml.c", tmp_path / "libnvidia-ml.so.1"
         source.write_text(NVML)
         flags = [f"-DINIT={init}", f"-DREADING={reading}", f"-DSAMPLING={sampling}"]
         flags += [f"-DENERGY={energy}", f"-DSHARE={share}"]
         subprocess.run([compiler, "-shared", "-fPIC", *flags, "-o", library, source], check=True)
-        return str(library)
+        return library
 
     return make
+
+
+@pytest.fixture
+def driver(monkeypatch, nvml_library):
+    """Have this process's driver be such a library; returns it."""
+    pynvml = pytest.importorskip("pynvml")
+
+    def install(**defects):
+        library = ctypes.CDLL(str(nvml_library(**defects)))
+        monkeypatch.setattr(pynvml, "nvmlLib", library)
+        monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+        nvml._load.cache_clear()
+        return library
+
+    yield install
+    nvml._load.cache_clear()
+
+
+@pytest.fixture
+def no_binding(monkeypatch):
+    """Have this process be one without nvidia-ml-py."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    nvml._load.cache_clear()
+    yield
+    nvml._load.cache_clear()

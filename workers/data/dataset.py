@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from typing_extensions import Doc
+
+from models.options import check_choices
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from models.architecture import Shape
+    from models.shapes import Shape
     from workers.data.split import ResidentData
 
-BINARISATIONS = ("none", "threshold", "static", "dynamic")
+Binarisation = Literal["none", "threshold", "static", "dynamic"]
+Flip = Annotated[bool, Doc("Mirror each training image left to right with probability 1/2, drawn again at each use.")]
+
+
+CACHE = ".prepared"
+"""The folder in a data folder that has files which can be made again."""
 
 
 class DataError(Exception):
-    """A dataset is missing, damaged or not what it should be; the message says where and how to get it."""
+    """A dataset is missing, damaged or not as declared; the message names the file and the next step."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The frozen preparation of one dataset; subclasses add their options and are listed in the registry.
+    """The options of one dataset and of its preparation; subclasses add theirs and are listed in the registry."""
 
-    `train_limit` keeps only so many training examples (the first ones; 0 keeps all), for small runs.
-    """
-
-    train_limit: int = 0
+    train_limit: Annotated[int, Doc("Number of training examples to use, the first ones, for small runs; 0: all.")] = 0
 
     name: ClassVar[str]
     summary: ClassVar[str]
     likelihoods: ClassVar[tuple[str, ...]]
-    """The likelihoods that an example can have."""
+    """The likelihoods that its examples allow."""
 
     if TYPE_CHECKING:
-        # Constants of a named dataset, options of a general reader. At run time there is nothing here: a property
-        # would pass for the default of the option of the same name.
+        # Constants of a named dataset, options of a general reader. Only type checkers see these: at run time a
+        # property would be taken for the default of the option of the same name.
         @property
         def shape(self) -> Shape:
-            """The shape of one example; see `models.architecture.Shape`."""
+            """The shape of one example; see `models.shapes.Shape`."""
 
         @property
         def train_examples(self) -> int:
@@ -48,12 +55,13 @@ class Dataset:
             """The number of test examples."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.train_limit < 0:
             raise ValueError(f"train_limit is {self.train_limit}; it must be 0 (all) or more")
 
     @classmethod
     def is_reader(cls) -> bool:
-        """Whether it reads the user's own files, so that there is none without options that name them."""
+        """Whether it reads the user's own files, which required options name."""
         return any(field.default is MISSING and field.default_factory is MISSING for field in fields(cls))
 
     @property
@@ -73,7 +81,7 @@ class Dataset:
 
     @property
     def is_binary(self) -> bool:
-        """Whether every pixel the model sees is 0 or 1, so that a Bernoulli likelihood is a proper one."""
+        """Whether every pixel that the model sees is 0 or 1, as a Bernoulli likelihood requires."""
         return False
 
     @property
@@ -82,45 +90,72 @@ class Dataset:
         return min(self.train_limit or self.train_examples, self.train_examples)
 
     def check_present(self, root: Path) -> None:
-        """Raise DataError where a file that `locate` names is missing: what, where, and how to get it."""
+        """Raise DataError where a file of `locate` is missing; it names the file and how to get it."""
         missing = [path for path in self.locate(root) if not path.is_file()]
         if missing:
             raise DataError(
-                f"dataset {self.name!r} is not there: looked for {missing[0]}. {self.how_to_get(root)}, or name the "
-                "folder that holds it with --data or MRVAE_DATA"
+                f"dataset {self.name!r} is missing: looked for {missing[0]}. {self.how_to_get(root)}, or name the "
+                "data folder that has it with --data or MRVAE_DATA"
             )
 
     def how_to_get(self, root: Path) -> str:
-        """Return what to do about a missing file, as the beginning of a sentence."""
+        """Return how to get a missing file, as the beginning of a sentence."""
         return f"Get it with `mrvae-orch data fetch {self.name} --data {root}`"
+
+    def with_content(self, root: Path) -> Self:  # noqa: ARG002 (published files never change)
+        """Return the configuration that names the content of the files, where this is not known from the options.
+
+        Raises DataError where a file cannot be read.
+        """
+        return self
+
+    @property
+    def content_hashes(self) -> Mapping[str, str]:
+        """The sha256 of the file of each part, if the configuration names it."""
+        return {}
 
     def load(self, root: Path) -> ResidentData:
         """Return the prepared splits. Raises DataError where the files are missing or damaged."""
         raise NotImplementedError
 
     def locate(self, root: Path) -> list[Path]:
-        """Return the files it is read from, whether they exist or not; none for data that a package carries."""
+        """Return the files that it is read from, present or missing; none for data without a file."""
         raise NotImplementedError
 
     def fetch(self, root: Path) -> None:
-        """Download what `locate` names. Raises DataError where there is nothing to download from."""
+        """Download the files of `locate`. Raises DataError where there is no download."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class ImageDataset(Dataset):
-    """A dataset of images: `binarise` makes their pixels 0 or 1."""
+    """A dataset of images."""
 
-    binarise: str = "none"
+    binarise: Annotated[
+        Binarisation,
+        Doc("How grey pixels become 0 or 1: not at all, by a threshold of 1/2, drawn once, or drawn at each use."),
+    ] = "none"
 
     likelihoods = ("bernoulli", "squared-error")
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether every pixel that the model sees is 0 or 1, as a Bernoulli likelihood requires."""
+        return self.binarise != "none"
+
+
+@dataclass(frozen=True)
+class BinaryImages(ImageDataset):
+    """A dataset of images whose pixels are all 0 or 1; `binarise` must be none."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.binarise not in BINARISATIONS:
-            raise ValueError(f"binarise is {self.binarise!r}; choose one of {', '.join(BINARISATIONS)}")
+        if self.binarise != "none":
+            raise ValueError(
+                f"binarise is {self.binarise!r}, but every pixel of {self.name} is 0 or 1 already; remove it"
+            )
 
     @property
     def is_binary(self) -> bool:
-        """Whether every pixel the model sees is 0 or 1, so that a Bernoulli likelihood is a proper one."""
-        return self.binarise != "none"
+        """Always true."""
+        return True

@@ -1,11 +1,11 @@
-"""The 1,797 handwritten digits of 8×8 pixels that scikit-learn carries: nothing to download."""
+"""The 1,797 handwritten digits of 8×8 pixels that are part of scikit-learn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workers.data.dataset import DataError, ImageDataset
+from workers.data.dataset import Binarisation, DataError, ImageDataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,17 +19,17 @@ SPLIT_SEED = 0
 class Digits(ImageDataset):
     """UCI optical digits, test part (Alpaydin & Kaynak, 1998): 1,297 train, 250 validation, 250 test, shuffled once."""
 
-    binarise: str = "threshold"
+    binarise: Binarisation = "threshold"
 
     name = "digits"
     shape = (1, 8, 8)
     train_examples = 1297
     test_examples = 250
-    summary = "handwritten digits, 8×8, carried by scikit-learn"
+    summary = "handwritten digits, 8×8; part of scikit-learn"
 
-    def load(self, root: Path) -> ResidentData:  # noqa: ARG002 (carried by a package, so no root is needed)
+    def load(self, root: Path) -> ResidentData:  # noqa: ARG002 (part of a package, so no root is needed)
         """Return the prepared splits."""
-        # Imported here because planning, which reads this configuration, needs none of them.
+        # Imported here, so that planning does not load them.
         import numpy as np
         from sklearn.datasets import load_digits
 
@@ -43,7 +43,7 @@ class Digits(ImageDataset):
         return prepare(self, {name: (pixels[part], bunch.target[part]) for name, part in parts.items()})
 
     def locate(self, root: Path) -> list[Path]:  # noqa: ARG002 (the same for any root)
-        """Return nothing: scikit-learn carries the data."""
+        """Return no file: the data are part of scikit-learn."""
         return []
 
     def fetch(self, root: Path) -> None:  # noqa: ARG002 (there is nothing to put there)

@@ -1,6 +1,6 @@
-"""Arrays prepared once and mapped from disk ever after: sets too large for memory, or too slow to decode each time.
+"""Arrays that are prepared once and then memory-mapped: datasets too large for memory, or too slow to decode often.
 
-They lie in `<data root>/.prepared/`, which may be deleted at any time: what is needed is prepared again.
+They are in `<data root>/.prepared/`. The folder may be deleted at any time; missing arrays are prepared again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workers.data.dataset import DataError
+from workers.data.dataset import CACHE, DataError
+from workers.store.files import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FOLDER = ".prepared"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def prepared_key(name: str, version: int, sources: Sequence[Path]) -> str:
-    """Return a prepared array's key: another one where the version of its preparation or one of its files changes.
+    """Return the key of a prepared array, which changes with the version of its preparation and with its sources.
 
-    Files are told apart by name, size and time of change. Raises OSError where one is missing.
+    A file is identified by its name, size and time of change. Raises OSError where one is missing.
     """
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
     return f"{name}-{hashlib.sha256(json.dumps([version, files]).encode()).hexdigest()[:16]}"
@@ -40,14 +40,14 @@ def prepared_key(name: str, version: int, sources: Sequence[Path]) -> str:
 def prepared_array(
     root: Path, key: str, shape: tuple[int, ...], blocks: Callable[[], Iterable[NDArray[np.uint8]]]
 ) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """Return a uint8 array of `shape` mapped from `<root>/.prepared/<key>.npy`, prepared now where it is not there.
+    """Return a uint8 array of `shape` mapped from `<root>/.prepared/<key>.npy`; a missing file is prepared first.
 
-    `blocks` is called only to prepare: it gives the array's rows in order, in pieces (n, *shape[1:]) uint8. A file of
-    another size, shape or kind is prepared again. Of several processes one prepares, and the others wait for it. The
-    mapping is private: what is written to it changes no file. Raises DataError where the disk is full or the folder is
-    not writable; nothing half-written is left.
+    `blocks` is called only to prepare: it returns the array's rows in order, in blocks (n, *shape[1:]) uint8. A file of
+    another size, shape or type is prepared again. Of several processes one prepares, and the others wait for it. The
+    mapping is copy-on-write, so the file never changes. Raises DataError where the disk is full or the folder is not
+    writable; no incomplete file is left.
     """
-    path = root / FOLDER / f"{key}.npy"
+    path = root / CACHE / f"{key}.npy"
     mapped = _mapped(path, shape)
     if mapped is not None:
         return mapped
@@ -66,14 +66,14 @@ def prepared_array(
             "another data folder with --data or MRVAE_DATA"
         ) from error
     if mapped is None:
-        raise DataError(f"{path}: was prepared and cannot be read back; check the disk")
+        raise DataError(f"{path}: cannot be read after it was written; check the disk")
     return mapped
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]] | None:
-    """Return the array in a file, or None where there is no whole one of this shape."""
+    """Return the array of a file, or None where the file is missing, incomplete or of another shape."""
     try:
-        # Copy on write rather than read-only, because a tensor cannot be read-only.
+        # Copy-on-write rather than read-only, because a tensor cannot be read-only.
         mapped = np.lib.format.open_memmap(path, mode="c")
         whole = path.stat().st_size == mapped.offset + mapped.nbytes
     except (OSError, ValueError, EOFError):
@@ -85,7 +85,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.ui
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold the lock of one array; the operating system releases it when its holder dies, however it dies."""
+    """Acquire the lock of one array for the block; the operating system releases it when this process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -93,11 +93,11 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]) -> None:
-    # One name for all attempts, which the lock allows: what a killed one left is written over by the next.
+    # The lock allows the same name for all attempts: the next one overwrites the file of a killed one.
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
-            # Said now rather than after minutes of decoding.
+            # Checked before minutes of decoding.
             if shutil.disk_usage(path.parent).free < np.prod(shape, dtype=np.int64):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -114,8 +114,4 @@ def _write(path: Path, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

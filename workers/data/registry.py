@@ -1,25 +1,25 @@
-"""Every dataset by name, those of plug-ins too. Adding one is a new file and a line here (docs/extending.md)."""
+"""All datasets by name, plug-ins included. A new one needs a file and a line here (docs/extending.md)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from models.plugins import Registry
-from workers.data.binary_mnist import BinaryMNIST
-from workers.data.celeba64 import CelebA64
-from workers.data.cifar10 import CIFAR10
 from workers.data.dataset import Dataset
 from workers.data.digits import Digits
-from workers.data.dsprites import DSprites
-from workers.data.image_npz import ImageNpz
-from workers.data.image_parquet import ImageParquet
-from workers.data.mnist import MNIST
-from workers.data.omniglot import Omniglot
-from workers.data.phrases import Phrases
-from workers.data.sprites import Sprites
-from workers.data.svhn import SVHN
-from workers.data.text_lines import TextLines
-from workers.data.yahoo import Yahoo
+from workers.data.generated.phrases import Phrases
+from workers.data.generated.sprites import Sprites
+from workers.data.own.image_npz import ImageNpz
+from workers.data.own.image_parquet import ImageParquet
+from workers.data.own.text_lines import TextLines
+from workers.data.published.binary_mnist import BinaryMNIST
+from workers.data.published.celeba64 import CelebA64
+from workers.data.published.cifar10 import CIFAR10
+from workers.data.published.dsprites import DSprites
+from workers.data.published.mnist import MNIST
+from workers.data.published.omniglot import Omniglot
+from workers.data.published.svhn import SVHN
+from workers.data.published.yahoo import Yahoo
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset",
@@ -45,5 +45,5 @@ DATASETS: Registry[Dataset] = Registry(
 
 
 def configure(name: str, **options: Any) -> Dataset:
-    """Return the dataset's configuration. Raises KeyError, TypeError or ValueError on what it does not know."""
+    """Return a dataset's configuration. Raises KeyError on an unknown name, TypeError or ValueError on an option."""
     return DATASETS[name](**options)

@@ -1,4 +1,4 @@
-"""Datasets of images as uint8 tensors, on the device or mapped from disk, and batches cut from them by index."""
+"""Image datasets as uint8 tensors, on the device or memory-mapped, and batches of them by index."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from workers.data.dataset import ImageDataset
 
 BINARISATION_SEED = 20230501
-"""Seed of every static binarisation: fixed, so that all trials of all users see the same binary images."""
+"""Seed of every static binarisation. It is fixed, so that all trials of all users see the same binary images."""
 LARGEST_RESIDENT = 2**30
-"""Bytes of the largest split of a prepared array that is read into memory; a larger one stays mapped from disk.
+"""Bytes of the largest split of a prepared array that is read into memory; a larger one stays memory-mapped.
 
-Every process holds what is resident by itself, so that sixteen workers of a machine take 16 GiB for a split at most;
-what is mapped is in memory once for all of them, and no more of it than fits.
+Each process has a copy of its resident splits: for one split, sixteen workers of a machine use 16 GiB at most. A
+mapped split is in memory once for all processes, as far as it fits.
 """
 BLOCK = 1024
 """Images that are binarised at once."""
@@ -33,9 +33,9 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Images(Split):
-    """One split: pixels (N, C, H, W) uint8, labels (N,) int64 or none, and how batches are made of them.
+    """One split: pixels (N, C, H, W) uint8, labels (N,) int64 or none, and the options of its batches.
 
-    `dynamic` batches are drawn from the pixels; with `flip` each image is mirrored left to right or is not.
+    `dynamic` draws the binary pixels of each batch; `flip` mirrors each image left to right with probability 1/2.
     `factors` (N, K) int64 are the true factors of variation, where they are known.
     """
 
@@ -58,8 +58,8 @@ class Images(Split):
     def batch(self, indices: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return the examples at `indices` as float32 in [0, 1], (B, C, H, W); see `Split.batch`.
 
-        With dynamic binarisation each pixel is 1 with the probability of its grey value, drawn from `generator`;
-        flips have probability 1/2 and are drawn from it as well, before that.
+        `generator` draws the flips first, then the dynamic binarisation: each pixel is 1 with the probability of its
+        grey value.
         """
         pixels = self._gather(indices)
         if self.flip:
@@ -78,7 +78,7 @@ class Images(Split):
         return replace(self, pixels=self.pixels.to(device))
 
     def to_evaluate(self) -> Images:
-        """Return the split with no image flipped."""
+        """Return the split without flips."""
         return replace(self, flip=False)
 
     def _gather(self, indices: torch.Tensor) -> torch.Tensor:
@@ -87,32 +87,40 @@ class Images(Split):
 
 @dataclass(frozen=True)
 class MappedImages(Images):
-    """A split whose pixels stay on disk, mapped: batches are gathered on the CPU and moved to `device`."""
+    """A split with memory-mapped pixels: batches are gathered on the CPU and moved to `device`."""
 
     device: torch.device = CPU
 
     def to(self, device: torch.device) -> MappedImages:
-        """Return the split with its batches on another device; the pixels stay where they are."""
+        """Return the split with its batches on another device; the pixels stay on disk."""
         return replace(self, device=device)
 
     def _gather(self, indices: torch.Tensor) -> torch.Tensor:
         pixels = self.pixels[indices]
-        # From pinned memory the copy to a GPU goes on while the CPU prepares the next thing.
+        # The copy from pinned memory to a GPU is asynchronous.
         return pixels.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else pixels
 
 
 RawSplit = tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]
-"""Pixels (N, C, H, W) and labels (N,), or none. Pixels of `prepared_array` are a whole one, not a part of it."""
+"""Pixels (N, C, H, W) and labels (N,) or None. Mapped pixels are a whole `prepared_array`, not a slice of one."""
+
+
+def with_validation(train: RawSplit, test: RawSplit, train_examples: int) -> dict[str, RawSplit]:
+    """Return the three splits; the training part from row `train_examples` on is the validation split."""
+    pixels, labels = train
+    cut = train_examples
+    first, last = (None, None) if labels is None else (labels[:cut], labels[cut:])
+    return {"train": (pixels[:cut], first), "validation": (pixels[cut:], last), "test": test}
 
 
 def prepare(
     dataset: ImageDataset, splits: Mapping[str, RawSplit], *, flip: bool = False, evaluated: str = ""
 ) -> ResidentData:
-    """Return raw splits as the dataset's options want them.
+    """Return the splits after the dataset's binarisation and limit.
 
-    `flip` mirrors images of the training split at each use. `evaluated` is how the other splits are binarised, where
-    it is not as the training split is. Prepared arrays above `LARGEST_RESIDENT` stay on disk; everything else is read
-    into memory.
+    `flip` mirrors training images at random at each use. `evaluated` is the binarisation of the other splits; empty:
+    that of the training split. Prepared arrays above `LARGEST_RESIDENT` bytes stay on disk; all others are read into
+    memory.
     """
     prepared = {}
     for position, (name, (pixels, labels)) in enumerate(splits.items()):
@@ -141,10 +149,10 @@ def _binarise(pixels: NDArray[np.uint8], how: str, position: int) -> NDArray[np.
     draw = _threshold if how == "threshold" else _Static(position)
     if not isinstance(pixels, np.memmap):
         return draw(pixels)
-    # Once for all, into a file beside the grey one, so that no process ever holds all of it.
+    # Written once, to a file beside the grey one, block by block: no process needs all of it in memory.
     source = Path(str(pixels.filename))
     if source.stat().st_size != pixels.offset + pixels.nbytes:
-        raise ValueError(f"{len(pixels):,} images are a part of {source}; prepare an array of theirs alone")
+        raise ValueError(f"{len(pixels):,} images are a part of {source}; prepare a separate array for them")
     key = f"{source.stem}-{how}-{position}" if how == "static" else f"{source.stem}-{how}"
     return prepared_array(source.parent.parent, key, pixels.shape, lambda: map(draw, _blocks(pixels)))
 
@@ -159,12 +167,12 @@ def _threshold(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class _Static:
-    """Draws a split's images one block after the other: the same ones, however long the blocks are."""
+    """Draws a split's binary images block by block; the size of the blocks does not change them."""
 
     def __init__(self, position: int) -> None:
         self._random = np.random.default_rng([BINARISATION_SEED, position])
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        # Drawn for the whole split before any limit, so that limiting a set changes no image that remains.
+        # Drawn for the whole split before any limit, so that a limit changes no remaining image.
         uniform = self._random.random(pixels.shape, dtype=np.float32)
         return np.where(uniform * 255 < pixels, np.uint8(255), np.uint8(0))

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 WINDOW = 50
-"""Batches sorted together: enough for little padding, few enough that a batch is another one in every epoch."""
+"""Batches whose examples are sorted together: enough for little padding, and few enough to vary between epochs."""
 
 
 class EpochSampler:
-    """Batches of shuffled indices; the last, smaller batch of an epoch is left out, another one each epoch.
+    """Batches of shuffled indices; the last, smaller batch of each epoch is left out.
 
-    A set smaller than one batch is one batch. Where examples have `lengths` (N,), a batch has like ones: of every
-    `WINDOW` batches the examples are sorted by length, and the batches shuffled.
+    A set smaller than one batch is one batch. With `lengths` (N,), a batch has examples of similar length: those of
+    every `WINDOW` batches are sorted by length, then the batches are shuffled.
     """
 
     def __init__(self, examples: int, batch_size: int, seed: int, lengths: torch.Tensor | None = None) -> None:

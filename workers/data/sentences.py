@@ -1,4 +1,4 @@
-"""Text as tensors of tokens that sit in memory, and batches cut from them by index."""
+"""Text datasets as tensors of tokens in memory, and batches of them by index."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Sentences(Split):
     """One split of text: tokens (N, longest) int32, each row START, words, END, then PAD.
 
-    `lengths` (N,) int64 count what is not PAD, on the CPU. `vocabulary` has the word of each token.
+    `lengths` (N,) int64, on the CPU, count the tokens besides PAD. `vocabulary` has the word of each token.
     """
 
     tokens: torch.Tensor
@@ -47,15 +47,15 @@ class Sentences(Split):
         return replace(self, tokens=self.tokens.to(device))
 
     def share_of_longest(self, x: torch.Tensor) -> float:
-        """Return the length of a batch over that of the longest sentence there may be."""
+        """Return the length of a batch over that of the longest possible sentence."""
         return x.shape[1] / self.tokens.shape[1]
 
     def mean_share_of_longest(self) -> float:
-        """Return the mean length over that of the longest sentence there may be."""
+        """Return the mean length over that of the longest possible sentence."""
         return float(self.lengths.double().mean()) / self.tokens.shape[1]
 
     def words(self, tokens: torch.Tensor) -> list[str]:
-        """Return sentences (B, T) as text, their words parted by a space, without what is no word."""
+        """Return sentences (B, T) as text: the words before END, separated by spaces, without PAD and START."""
         return [self._text(row) for row in tokens.tolist()]
 
     def _text(self, tokens: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""What every part of a dataset offers, whatever its examples are: batches by index, on the device."""
+"""The interface of every split of a dataset: batches by index, on the device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Split(ABC):
     """One part of a dataset: train, validation or test."""
 
     lengths: torch.Tensor | None
-    """The length of each example (N,) int64 on the CPU where they differ: batches are then of like lengths."""
+    """The lengths (N,) int64 of the examples, on the CPU, where they differ: batches then have similar lengths."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -25,11 +25,11 @@ class Split(ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example, as the dataset has it."""
+        """The shape of one example, as in the dataset's configuration."""
 
     @abstractmethod
     def batch(self, indices: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return the examples at `indices` (B,) int64, on the CPU, as a model takes them, on the generator's device."""
+        """Return the examples at `indices` (B,) int64 on the CPU, as a model's input on the generator's device."""
 
     @abstractmethod
     def first(self, limit: int) -> Self:
@@ -40,15 +40,15 @@ class Split(ABC):
         """Return the split with its batches on another device."""
 
     def to_evaluate(self) -> Self:
-        """Return the split without what only training does to its examples, such as flips."""
+        """Return the split without the augmentation of training, such as flips."""
         return self
 
-    def share_of_longest(self, x: torch.Tensor) -> float:  # noqa: ARG002 (images are all alike)
-        """Return how much work an example of this batch is, as a share of one of the longest."""
+    def share_of_longest(self, x: torch.Tensor) -> float:  # noqa: ARG002 (all images have one size)
+        """Return the work of an example of this batch, as a fraction of that of a longest example."""
         return 1.0
 
     def mean_share_of_longest(self) -> float:
-        """Return how much work an example is on average, as a share of one of the longest."""
+        """Return the mean work of an example, as a fraction of that of a longest example."""
         return 1.0
 
 

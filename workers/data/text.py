@@ -1,7 +1,7 @@
-"""Text files of one sentence a line, and how their words become tokens. Rows are counted from 0.
+"""Text files with one sentence per line, and the conversion of their words to tokens. Rows are counted from 0.
 
-Words are what white space parts, however much of it, as `str.split` has it; their case and spelling stay. Only a
-line feed ends a line, with or without a carriage return before it, and a byte order mark at the start is no word.
+Words are separated by white space, as in `str.split`, and are not changed. A line ends with a line feed, with or
+without a carriage return before it. A byte order mark at the start of a file is ignored.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from models.architecture import Shape
+    from models.shapes import Shape
     from workers.data.sentences import Sentences
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
-"""How PAD, START, END and UNKNOWN are written."""
+"""The text of PAD, START, END and UNKNOWN."""
 MARKS = 2
-"""Tokens of a sentence that are none of its words: START and END."""
+"""Tokens of a sentence besides its words: START and END."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class TextDataset(Dataset):
     likelihoods = ("categorical",)
 
     if TYPE_CHECKING:
-        # Constants of a named dataset, options of a general reader, as with those of `Dataset`.
+        # Constants of a named dataset, options of a general reader; see `Dataset`.
         @property
         def longest(self) -> int:
-            """The tokens of the longest sentence there may be, START and END included."""
+            """The tokens of the longest possible sentence, START and END included."""
 
         @property
         def vocabulary(self) -> int:
-            """The number of different tokens, the four that are no words included."""
+            """The number of different tokens, the four special ones included."""
 
     @property
     def shape(self) -> Shape:
@@ -55,17 +55,16 @@ class TextDataset(Dataset):
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return a file's lines. Raises DataError with the first row that is no sentence, or not UTF-8."""
+    """Return a file's lines. Raises DataError naming the first row without words, with a tab, or not in UTF-8."""
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     if not content:
-        raise DataError(f"{path}: is empty; it must have a sentence in each line")
-    # Only the last line feed is left out: a file that ends with an empty line has a row without words.
+        raise DataError(f"{path}: is empty; write one sentence per line")
+    # Only the last line feed is removed: a file that ends with an empty line has a row without words.
     lines = [_decoded(path, row, line) for row, line in enumerate(content.removesuffix(b"\n").split(b"\n"))]
     for row, line in enumerate(lines):
         if "\t" in line:
             raise DataError(
-                f"{path}: row {row:,} has a tab; where a column of labels or numbers stands beside the text, leave it "
-                "out, and part words by spaces"
+                f"{path}: row {row:,} has a tab; remove columns of labels or numbers, and separate words by spaces"
             )
         if not line.strip():
             raise DataError(f"{path}: row {row:,} has no words; remove the empty line")
@@ -73,36 +72,36 @@ def read_lines(path: Path) -> list[str]:
 
 
 class Longest(NamedTuple):
-    """The sentence with the most words: its row, the first of such, and their number."""
+    """The sentence with the most words, the first of several: its row and the number of its words."""
 
     row: int
     words: int
 
     @property
     def tokens(self) -> int:
-        """The tokens that it becomes."""
+        """The number of its tokens, START and END included."""
         return self.words + MARKS
 
 
 def longest_of(lines: Iterable[str]) -> Longest:
-    """Return the longest sentence of lines, of which there must be one."""
+    """Return the longest sentence of one or more lines."""
     row, words = max(enumerate(len(line.split()) for line in lines), key=lambda pair: pair[1])
     return Longest(row, words)
 
 
 def by_frequency(lines: Iterable[str]) -> list[str]:
-    """Return the different words, the most frequent first, and of equally frequent ones that which comes first."""
+    """Return the different words by falling frequency; equally frequent ones in the order of the text."""
     counts = Counter(chain.from_iterable(line.split() for line in lines))
     return [word for word, _ in counts.most_common()]
 
 
 def encode(lines: Sequence[str], words: Iterable[str], longest: int, unknown: str = "") -> Sentences:
-    """Return the lines' sentences; `words` are those with a token of their own, the first one's after UNKNOWN.
+    """Return the lines' sentences. Each of `words` has one token, in their order, the first one after UNKNOWN.
 
-    Every other word becomes UNKNOWN, which is written as `unknown` says. Words that do not fit into the `longest`
-    tokens of a sentence, START and END included, are left out.
+    Every other word becomes UNKNOWN, whose text is `unknown` if given. Words beyond the `longest` tokens of a
+    sentence, START and END included, are left out.
     """
-    # Imported here for the sake of planning, which reads the configurations of text datasets only.
+    # Imported here, so that planning does not load them.
     import numpy as np
     import torch
 

@@ -82,9 +82,9 @@ def test_subsets_are_as_large_as_the_smaller_set():
     """Where both sets are that large, there is only one subset to draw; else they differ."""
     alone = kernel_distance(drawn(0, 30), drawn(1, 30), subset_size=1000)
     assert (alone.subsets, alone.subset_size) == (1, 30)
-    several = kernel_distance(drawn(0, 30), drawn(1, 40), subsets=5, subset_size=1000)
-    assert (several.subsets, several.subset_size) == (5, 30)
-    assert several.std > 0
+    sweep_comparison = kernel_distance(drawn(0, 30), drawn(1, 40), subsets=5, subset_size=1000)
+    assert (sweep_comparison.subsets, sweep_comparison.subset_size) == (5, 30)
+    assert sweep_comparison.std > 0
 
 
 def test_tensors_are_taken():

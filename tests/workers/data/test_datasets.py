@@ -9,7 +9,7 @@ import torch
 
 from workers.data.dataset import DataError
 from workers.data.digits import Digits
-from workers.data.mnist import MNIST
+from workers.data.published.mnist import MNIST
 from workers.data.registry import configure
 from workers.seeding import generator
 
@@ -54,7 +54,7 @@ def test_static_binarisation_is_the_same_each_time_and_has_the_grey_means(tmp_pa
 
 
 def test_dynamic_binarisation_is_drawn_by_the_step(tmp_path):
-    """Each use draws anew from the generator it is given, and the same generator gives the same image."""
+    """Each use draws from the given generator, and the same generator gives the same image."""
     images = Digits(binarise="dynamic").load(tmp_path).train
     indices = torch.arange(64)
     draws = [images.batch(indices, generator(CPU, 0, "step", step)) for step in (0, 0, 1)]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from workers.data import dsprites
 from workers.data.dataset import DataError
-from workers.data.dsprites import DSprites
-from workers.data.fetching import fetch
+from workers.data.published import dsprites
+from workers.data.published.dsprites import DSprites
+from workers.data.published.fetching import fetch
 from workers.data.resident import MappedImages
 from workers.seeding import generator
 
@@ -30,7 +30,7 @@ class SmallDSprites(DSprites):
 
 
 def arrays(**changes):
-    """Return what the published file holds, in its types: a grid in order, and metadata that must stay unread."""
+    """Return the arrays of the published file, in its types: a grid in order, and metadata that must stay unread."""
     made = {
         "imgs": np.random.default_rng(0).integers(0, 2, (EXAMPLES, 3, 5), dtype=np.uint8),
         "latents_classes": np.stack(np.unravel_index(np.arange(EXAMPLES), (1, *SIZES)), axis=1),
@@ -81,7 +81,7 @@ def test_train_and_test_are_all_images_and_limits_keep_the_first(tmp_path):
 
 
 def test_the_file_is_read_once(tmp_path, monkeypatch):
-    """Another run maps what is there, and a changed file is read anew."""
+    """Another run maps the prepared file, and a changed source is prepared again."""
     path = write(tmp_path)
     first = SmallDSprites().load(tmp_path).test.pixels
     monkeypatch.setattr(SmallDSprites, "_read", lambda *_: pytest.fail("it was read again"))
@@ -209,5 +209,5 @@ def test_what_cannot_be_fetched_changes_nothing(tmp_path, answer, content):
 
 
 def test_binarisation_would_change_nothing_and_is_refused():
-    with pytest.raises(ValueError, match="binarise is 'static', but the images of dsprites are binary"):
+    with pytest.raises(ValueError, match="binarise is 'static', but every pixel of dsprites is 0 or 1 already"):
         DSprites(binarise="static")

@@ -21,21 +21,21 @@ from scipy.io import savemat
 from torchvision import datasets
 from torchvision.datasets.utils import extract_archive
 
-from workers.data import binary_mnist, omniglot
-from workers.data.binary_mnist import BinaryMNIST
-from workers.data.celeba64 import CelebA64
-from workers.data.cifar10 import CIFAR10
 from workers.data.dataset import DataError
 from workers.data.digits import Digits
-from workers.data.fetching import fetch, is_here
-from workers.data.omniglot import Omniglot
-from workers.data.svhn import SVHN
+from workers.data.published import binary_mnist, omniglot
+from workers.data.published.binary_mnist import BinaryMNIST
+from workers.data.published.celeba64 import CelebA64
+from workers.data.published.cifar10 import CIFAR10
+from workers.data.published.fetching import fetch, is_here
+from workers.data.published.omniglot import Omniglot
+from workers.data.published.svhn import SVHN
 
 RANDOM = np.random.default_rng(0)
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files, and says nothing."""
+    """Serves files without a log."""
 
     def log_message(self, *_):
         pass
@@ -110,7 +110,7 @@ def small_cifar10(folder, address):
 
 
 def test_cifar10_is_fetched_and_unpacked(served, tmp_path):
-    """Into a folder that was not there, without its archive; a second time it takes the first one's place."""
+    """Into a new folder, without its archive; a second download replaces the first one."""
     dataset, root = small_cifar10(*served), tmp_path / "new" / "data"
     assert not is_here(dataset, root)
     fetch(dataset, root)
@@ -242,7 +242,7 @@ def test_without_gdown_celeba64_says_what_is_needed(tmp_path):
     """Torchvision's words, and what to do without that package."""
     text = refusal(CelebA64(), tmp_path / "data")
     assert "pip install gdown" in text
-    assert f"put the files there yourself: {tmp_path / 'data' / 'celeba' / 'list_eval_partition.txt'}" in text
+    assert f"put these files there yourself: {tmp_path / 'data' / 'celeba' / 'list_eval_partition.txt'}" in text
     assert not (tmp_path / "data").exists()
 
 
@@ -251,9 +251,9 @@ def test_without_a_network_nothing_is_left(nowhere, tmp_path, monkeypatch):
     monkeypatch.setattr(omniglot, "URL", f"{nowhere}/chardata.mat")
     root = tmp_path / "new" / "data"
     text = refusal(Omniglot(), root)
-    assert text.startswith(f"omniglot could not be fetched, and {root} is as it was: ")
+    assert text.startswith(f"omniglot could not be fetched, and {root} is unchanged: ")
     assert "Connection refused" in text
-    assert f"put the files there yourself: {root / 'omniglot' / 'chardata.mat'}" in text
+    assert f"put these files there yourself: {root / 'omniglot' / 'chardata.mat'}" in text
     assert not (tmp_path / "new").exists()
 
 

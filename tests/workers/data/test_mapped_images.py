@@ -9,16 +9,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from workers.checkpoint import FINAL
 from workers.data import resident
 from workers.data.dataset import ImageDataset
 from workers.data.digits import Digits
 from workers.data.prepared import prepared_array
 from workers.data.resident import Images, MappedImages, prepare
 from workers.data.split import ResidentData
-from workers.run import run_trial
+from workers.running.run import run_trial
 from workers.seeding import generator
-from workers.store import Store
+from workers.store.store import Store
+from workers.training.checkpoint import FINAL
 
 CPU = torch.device("cpu")
 BINARISATIONS = ("none", "threshold", "static", "dynamic")

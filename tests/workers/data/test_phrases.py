@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from workers.data.dataset import DataError
-from workers.data.phrases import Phrases
+from workers.data.generated.phrases import Phrases
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,7 @@ def refused(root, shape=SHAPE, blocks=in_blocks):
 
 
 def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path):
-    """A limit on the size of files stands for the disk, so that the write itself fails."""
+    """A limit on the size of files simulates a full disk, so that the write itself fails."""
     shape = (64, 1, 64, 64)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -183,6 +183,6 @@ def test_a_disk_without_room_is_refused_before_anything_is_prepared(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    """Where a file stands in its place, say."""
+    """A file has the folder's name."""
     (tmp_path / ".prepared").write_text("")
     assert "exists" in refused(tmp_path)

@@ -18,13 +18,13 @@ from scipy.io import savemat
 from torchvision import datasets, transforms
 
 from workers.data import resident
-from workers.data.binary_mnist import BinaryMNIST
-from workers.data.celeba64 import CelebA64
-from workers.data.cifar10 import CIFAR10
 from workers.data.dataset import DataError
-from workers.data.omniglot import Omniglot
+from workers.data.published.binary_mnist import BinaryMNIST
+from workers.data.published.celeba64 import CelebA64
+from workers.data.published.cifar10 import CIFAR10
+from workers.data.published.omniglot import Omniglot
+from workers.data.published.svhn import SVHN
 from workers.data.resident import MappedImages
-from workers.data.svhn import SVHN
 from workers.seeding import generator
 
 CPU = torch.device("cpu")
@@ -343,7 +343,7 @@ def test_binary_mnist_has_its_images(binary_mnist, tmp_path):
     assert dataset.is_binary
     assert not dataset.has_labels
     assert len(SmallBinaryMNIST(train_limit=2).load(tmp_path).train) == 2
-    with pytest.raises(ValueError, match=r"^binarise is 'static', but the images of binary-mnist are binary"):
+    with pytest.raises(ValueError, match=r"^binarise is 'static', but every pixel of binary-mnist is 0 or 1 already"):
         SmallBinaryMNIST(binarise="static")
 
 
@@ -406,7 +406,7 @@ def as_the_paper(path):
     return transforms.PILToTensor()(resize(Image.open(path).crop((15, 40, 163, 188))))
 
 
-def test_celeba64_is_cropped_resized_and_parted(celeba, tmp_path):
+def test_celeba64_is_cropped_resized_and_split(celeba, tmp_path):
     """The same pixels as by torchvision's transforms, in the official parts."""
     data = SmallCelebA64().load(tmp_path)
     paths = sorted((celeba / "img_align_celeba").iterdir())
@@ -428,15 +428,15 @@ def test_celeba64_is_decoded_once(celeba, tmp_path, monkeypatch):
     assert torch.equal(again.train.pixels, first.train.pixels[:3])
     partition = celeba / "list_eval_partition.txt"
     partition.write_text(partition.read_text().replace(" ", "  "))
-    assert "000001.jpg: no image that can be decoded" in refusal(SmallCelebA64(), tmp_path)
+    assert "000001.jpg: cannot be decoded as an image" in refusal(SmallCelebA64(), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no image that can be decoded: "),
-        (b"", "no image that can be decoded: "),
-        ("cut", "no image that can be decoded: "),
+        (None, "cannot be decoded as an image: "),
+        (b"", "cannot be decoded as an image: "),
+        ("cut", "cannot be decoded as an image: "),
         (("RGB", (178, 200)), "is RGB, (178, 200); aligned images are RGB, (178, 218) (width, height)"),
         (("L", (178, 218)), "is L, (178, 218)"),
     ],
@@ -470,7 +470,7 @@ def test_a_wrong_list_of_parts_is_named_by_row(celeba, tmp_path, old, new, messa
 
 
 def test_celeba64_that_is_not_all_there_is_missing(celeba, tmp_path):
-    """The last photograph stands for all of them."""
+    """Only the last photograph is looked for."""
     (celeba / "img_align_celeba" / "000007.jpg").unlink()
     assert f"looked for {celeba / 'img_align_celeba' / '000007.jpg'}" in refusal(SmallCelebA64(), tmp_path)
     shutil.rmtree(celeba)

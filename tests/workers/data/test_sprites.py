@@ -12,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.tcvae_mlp import TCVAEMLP
+from models.architectures.tcvae_mlp import TCVAEMLP
 from workers.data import resident
 from workers.data.dataset import DataError
-from workers.data.sprites import HEART_RADIUS, SHAPES, SMALLEST_SIDE, Sprites, in_ellipse, in_heart, in_square
-from workers.run import run_trial
+from workers.data.generated.sprites import HEART_RADIUS, SHAPES, SMALLEST_SIDE, Sprites, in_ellipse, in_heart, in_square
+from workers.running.run import run_trial
 from workers.seeding import generator
 from workers.trial import MultiRateVAE, Objective, Training, Trial
 
@@ -196,8 +196,8 @@ def test_planning_needs_neither_torch_nor_numpy():
     """Counts, shapes and checks follow from the options."""
     program = """
 import sys
-from workers.data.dsprites import DSprites
-from workers.data.sprites import Sprites
+from workers.data.published.dsprites import DSprites
+from workers.data.generated.sprites import Sprites
 assert Sprites().train_examples == DSprites().test_examples == 737_280
 assert Sprites().factor_sizes == (*DSprites().factor_sizes, 1) and Sprites().shape == DSprites().shape == (1, 64, 64)
 assert Sprites(positions=2, train_limit=5).examples_per_epoch == 5
@@ -214,7 +214,7 @@ assert not {"torch", "numpy"} & set(sys.modules), "torch or numpy was imported"
         ({"orientations": -1}, "orientations is -1"),
         ({"positions": 1.5}, "positions is 1.5"),
         ({"side": 15}, "side is 15; it must be 16 or more"),
-        ({"binarise": "dynamic"}, "binarise is 'dynamic', but the images of sprites are binary; leave it out"),
+        ({"binarise": "dynamic"}, "binarise is 'dynamic', but every pixel of sprites is 0 or 1 already; remove it"),
         ({"binarise": "tresh"}, "binarise is 'tresh'; choose one of none, threshold"),
         ({"train_limit": -1}, "train_limit is -1"),
     ],

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.registry import configure as configure_architecture
+from models.architectures.registry import configure as configure_architecture
 from models.vae import END, PAD, START, UNKNOWN
 from workers.data.dataset import DataError
-from workers.data.text_lines import TextLines
+from workers.data.own.text_lines import TextLines
 from workers.trial import BetaVAE, Objective, Training, Trial
 
 TRAIN = "the cat sat\na cat _UNK the dog\nthe end\n"
@@ -78,11 +78,11 @@ def test_the_rarest_words_become_unknown_in_a_smaller_vocabulary(own, tmp_path):
     assert data.train.words(data.train.tokens) == ["the cat sat", "_UNK cat _UNK the _UNK", "the _UNK"]
 
 
-def test_a_vocabulary_that_is_too_large_is_told_the_right_size(own, tmp_path):
-    """The number to write counts the four tokens that are no words, and not the word for unknown ones."""
+def test_a_vocabulary_that_is_too_large_gets_an_error_with_the_right_size(own, tmp_path):
+    """The number to write includes the four special tokens and not the word for unknown words."""
     text = refusal(replace(own, vocabulary=11), tmp_path)
     assert text.startswith(f"{tmp_path / 'train.txt'}: has 6 different words, too few for vocabulary: 11")
-    assert "write vocabulary: 10, or less" in text
+    assert "write vocabulary: 10 or less, the four special tokens included" in text
 
 
 def test_without_a_word_for_unknown_ones_it_is_a_word_like_any_other(own, tmp_path):
@@ -164,7 +164,7 @@ def test_only_a_line_feed_ends_a_line(own, tmp_path):
         ("valid", b"", "is empty"),
         ("test", b"the cat\nthe caf\xe9\n", "row 1 is not UTF-8 (its byte 7 is 0xe9); save the file as UTF-8"),
         ("test", "the cat".encode("utf-16"), "row 0 is not UTF-8 (its byte 0 is 0xff)"),
-        ("test", b"the cat\n1\tthe dog\n", "row 1 has a tab; where a column of labels"),
+        ("test", b"the cat\n1\tthe dog\n", "row 1 has a tab; remove columns of labels"),
         ("train", b"the cat\n", "has 1 lines, but train_examples is 3; write train_examples: 1"),
         ("valid", b"a\n" * 1200, "has 1200 lines, but validation_examples is 1; write validation_examples: 1200"),
         ("test", b"a\nb\nc\n", "has 3 lines, but test_examples is 2; write test_examples: 3"),
@@ -218,7 +218,7 @@ def test_a_changed_file_does_not_pass_for_the_old_one(own, tmp_path, part):
     sealed = replace(own, **{f"{part}_sha256": hashlib.sha256(path.read_bytes()).hexdigest().upper()})
     sealed.load(tmp_path)
     path.write_text(path.read_text().replace("the", "this").replace("a dog", "the dog"))
-    assert f"{path}: is not the file that {part}_sha256 names" in refusal(sealed, tmp_path)
+    assert f"{path}: has another content than the one to train or evaluate on" in refusal(sealed, tmp_path)
 
 
 @pytest.mark.parametrize("option", ["train_file", "validation_file", "test_file"])
@@ -361,7 +361,7 @@ def test_real_questions_have_their_counts(yahoo_small):
 
 
 def test_a_real_file_tells_its_vocabulary_and_length(yahoo_small):
-    """Whoever declares too much or too little is told the numbers of the files."""
+    """The errors for wrong counts give the counts of the files."""
     dataset, root = yahoo_small
     assert "write vocabulary: 17919" in refusal(replace(dataset, vocabulary=20_001), root)
     assert "write longest: 202" in refusal(replace(dataset, longest=100), root)

@@ -8,7 +8,7 @@ import torch
 
 from models.vae import END, START, UNKNOWN
 from workers.data.dataset import DataError
-from workers.data.yahoo import FILES, LINES, WORDS, Yahoo
+from workers.data.published.yahoo import FILES, LINES, WORDS, Yahoo
 
 
 def write(root, part, lines):
@@ -48,7 +48,7 @@ def replaced(root, part, lines):
 
 
 def test_the_sizes_are_those_that_are_published():
-    """Yang et al. (2017) sampled 100,000 lines; the vocabulary has 20,001 entries with the four that are no words."""
+    """Yang et al. (2017) sampled 100,000 lines; the vocabulary has 20,001 entries, the four special tokens included."""
     dataset = Yahoo()
     assert dataset.shape == (202, 20_001)
     assert (dataset.train_examples, dataset.test_examples) == (100_000, 10_000)
@@ -78,15 +78,15 @@ def test_other_counts_are_another_corpus(linked):
     with pytest.raises(DataError) as caught:
         Yahoo().load(linked)
     assert str(caught.value) == (
-        f"{path}: has 2,000 lines, and that of the corpus 10,000; put the corpus there, or read other text as "
-        "'text-lines'"
+        f"{path}: has 2,000 lines, but the file of the corpus has 10,000; put the corpus there, or use dataset "
+        "'text-lines' for other text"
     )
 
 
 def test_another_vocabulary_is_another_corpus(linked):
     """A training file that was prepared otherwise has other words, and the model would have another size."""
     path = replaced(linked, "train", [*training_lines()[:-1], "one more"])
-    with pytest.raises(DataError, match="has 19,999 different words, and that of the corpus 19,997") as caught:
+    with pytest.raises(DataError, match="has 19,999 different words, but the file of the corpus has 19,997") as caught:
         Yahoo().load(linked)
     assert str(path) in str(caught.value)
 
@@ -94,8 +94,8 @@ def test_another_vocabulary_is_another_corpus(linked):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("3\tw0 w1", "row 9,999 has a tab; where a column of labels"),
-        (" ".join(["w0"] * 201), "row 9,999 has 201 words, and those of the corpus at most 200"),
+        ("3\tw0 w1", "row 9,999 has a tab; remove columns of labels"),
+        (" ".join(["w0"] * 201), "row 9,999 has 201 words, but rows of the corpus have at most 200"),
         ("", "row 9,999 has no words"),
     ],
 )

@@ -1,0 +1,191 @@
+import math
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ttest_ind
+
+from evaluation.references.equivalence import (
+    CONFIDENCE,
+    Check,
+    Distance,
+    agrees,
+    check_curve,
+    check_difference,
+    distance,
+    outcome,
+    summary,
+)
+
+# Different ones of three decimals: SciPy warns of values that are nearly equal.
+VALUES = st.integers(-1_000_000, 1_000_000).map(lambda value: value / 1000)
+
+
+def line(level, *, rates=(0.0, 10.0, 20.0), slope=-1.0):
+    """Return the curve D = level + slope · R."""
+    return tuple((rate, level + slope * rate) for rate in rates)
+
+
+@given(st.lists(VALUES, min_size=2, max_size=6, unique=True), st.lists(VALUES, min_size=1, max_size=6, unique=True))
+@settings(deadline=None)
+def test_the_interval_is_that_of_the_pooled_t_test(one, other):
+    """As SciPy has it, where it has one: it knows no variance of a single value."""
+    found = distance(one, other)
+    assert found.value == pytest.approx(statistics.fmean(one) - statistics.fmean(other), abs=1e-9)
+    if len(other) > 1:
+        low, high = ttest_ind(one, other).confidence_interval(2 * CONFIDENCE - 1)
+        if math.isfinite(low):
+            assert found.half_width == pytest.approx((high - low) / 2, rel=1e-6, abs=1e-6)
+
+
+def test_a_single_reference_is_taken_to_be_spread_as_the_seeds_are():
+    """t(0.95, 2) · √(1/3 + 1) of seeds with standard deviation 1; the quantile is that of the tables."""
+    found = distance([1.0, 2.0, 3.0], [0.0])
+    assert found.value == 2.0
+    assert found.half_width == pytest.approx(2.919986 * math.sqrt(4 / 3), rel=1e-6)
+
+
+def test_a_single_seed_takes_the_spread_of_the_reference():
+    assert distance([0.0], [1.0, 2.0, 3.0]) == Distance(-2.0, distance([1.0, 2.0, 3.0], [0.0]).half_width)
+
+
+def test_one_seed_on_either_side_has_no_interval():
+    found = distance([1.0], [1.0])
+    assert found == Distance(0.0, None)
+    assert outcome(found, 1e9) == "undecided"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("value", "half_width", "expected"),
+    [
+        (0.5, 1.0, "passed"),
+        (1.0, 1.0, "passed"),
+        (1.5, 1.0, "undecided"),
+        (0.0, 2.5, "undecided"),
+        (3.0, 1.0, "undecided"),
+        (3.5, 1.0, "failed"),
+        (2.0, 0.0, "passed"),
+        (2.5, 0.0, "failed"),
+    ],
+)
+def test_the_interval_is_within_across_or_beyond_a_tolerance_of_2(value, half_width, expected, sign):
+    """Better by more than the tolerance is no agreement either."""
+    assert outcome(Distance(sign * value, half_width), 2.0) == expected
+
+
+@pytest.mark.parametrize(("true_distance", "most"), [(2.0, 0.05), (-2.0, 0.05), (3.0, 0.01)])
+def test_a_sweep_beyond_the_tolerance_rarely_passes(true_distance, most):
+    """At the tolerance itself in at most 5 % of repetitions (and three standard errors), whatever the spread."""
+    generator = np.random.default_rng(0)
+    repetitions = 3000
+    for spread in (0.2, 1.0):
+        seeds = generator.normal(true_distance, spread, (repetitions, 3))
+        references = generator.normal(0.0, spread, (repetitions, 1))
+        passed = sum(outcome(distance(a, b), 2.0) == "passed" for a, b in zip(seeds, references, strict=True))
+        assert passed / repetitions <= most + 3 * math.sqrt(most * (1 - most) / repetitions)
+
+
+def test_parallel_lines_are_as_far_apart_as_their_levels():
+    found = check_curve("a", [line(51.0), line(53.0)], [line(50.0)], 10.0, "nats")
+    assert found.outcome == "undecided"
+    assert found.rates == (0.0, 20.0)
+    assert found.distance.value == pytest.approx(2.0)
+    assert found.distance.half_width == pytest.approx(6.313752 * math.sqrt(2) * math.sqrt(1.5), rel=1e-6)
+    assert found.message.startswith(
+        "+2.00 nats (90 % interval −8.94 to +12.9) over rates 0.00 to 20.0 nats, tolerance ±10; the largest gap is +2"
+    )
+    assert found.message.endswith("; the interval crosses the tolerance: more seeds make it narrower")
+
+
+@given(st.floats(-50, 50))
+@settings(deadline=None, max_examples=40)
+def test_what_is_moved_is_as_far_as_it_was_moved(shift):
+    reference = [line(100.0), line(101.0, rates=(1.0, 5.0, 30.0))]
+    moved = [tuple((rate, distortion + shift) for rate, distortion in curve) for curve in reference]
+    assert check_curve("a", moved, reference, 1.0, "nats").distance.value == pytest.approx(shift, abs=1e-9)
+
+
+def test_a_curve_agrees_only_over_the_rates_that_all_have():
+    """The straight part of what bends beyond: nothing is said of rates that one curve lacks."""
+    bent = (*line(50.0), (100.0, 0.0))
+    found = check_curve("a", [bent, bent], [line(50.0, rates=(5.0, 15.0))], 0.1, "nats")
+    assert found.outcome == "passed"
+    assert found.rates == (5.0, 15.0)
+
+
+def test_curves_that_cross_are_told_by_their_largest_gap():
+    """Their mean distance is 0: the rule passes them, and the message says what it cannot see."""
+    steep, flat = line(60.0, slope=-2.0), line(50.0, slope=-1.0)
+    found = check_curve("a", [steep, steep], [flat], 0.1, "nats")
+    assert found.outcome == "passed"
+    assert found.distance.value == pytest.approx(0.0, abs=1e-9)
+    assert "the largest gap is +10.0 at the rate 0.00" in found.message
+
+
+def test_agreement_on_a_corner_is_none():
+    short = line(50.0, rates=(0.0, 4.0))
+    found = check_curve("a", [short, short], [line(50.0)], 10.0, "nats")
+    assert (found.outcome, found.distance) == ("failed", None)
+    assert found.message == (
+        "the curves share the rates 0.00 to 4.00 nats, 20 % of the reference's 0.00 to 20.0; a comparison needs 50 %"
+    )
+
+
+def test_half_of_the_rates_are_enough():
+    half = line(50.0, rates=(0.0, 10.0))
+    assert check_curve("a", [half, half], [line(50.0)], 1.0, "nats").outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    ("curve", "reason"),
+    [
+        (line(50.0, rates=(30.0, 40.0)), "the curves share no rates: one starts at 30, another ends at 20 nats"),
+        (((0.0, 50.0), (0.0, 49.0)), "a curve has only the rate 0 nats; an interval needs two different rates"),
+        ((), "a curve has no finite point; an interval needs two different rates"),
+    ],
+)
+def test_without_common_rates_a_check_fails_and_says_why(curve, reason):
+    found = check_curve("a", [curve, curve], [line(50.0)], 10.0, "nats")
+    assert (found.outcome, found.message, found.distance) == ("failed", reason, None)
+    both = check_difference("a", [(curve, line(1.0))] * 2, [(line(50.0), line(1.0))], 10.0, "nats")
+    assert (both.outcome, both.message, both.distance) == ("failed", reason, None)
+
+
+def test_one_seed_each_is_undecided_and_asks_for_more():
+    found = check_curve("a", [line(50.0)], [line(50.0)], 10.0, "nats")
+    assert found.outcome == "undecided"
+    assert found.message.endswith("one seed on each side gives no variance: train two seeds or more")
+
+
+def test_differences_are_paired_by_seed():
+    """What a seed does to both methods cancels: seeds 100 nats apart leave no spread at all."""
+    here = [(line(100.0), line(103.0)), (line(200.0), line(203.0))]
+    found = check_difference("a", here, [(line(50.0), line(51.0))], 2.0, "nats")
+    assert found.outcome == "passed"
+    assert found.distance == Distance(pytest.approx(-2.0), pytest.approx(0.0, abs=1e-9))
+    assert "the methods differ by −3.00 here and by −1.00 in the reference" in found.message
+
+
+def test_an_order_turned_round_fails():
+    """1 nat better in the reference, 3 nats worse here."""
+    here = [(line(53.0), line(50.0)), (line(54.0), line(51.0))]
+    assert check_difference("a", here, [(line(50.0), line(51.0))], 2.0, "nats").outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "text", "agreed"),
+    [
+        (["passed", "passed"], "2 passed", True),
+        (["passed", "skipped"], "1 passed and 1 skipped", True),
+        (["passed", "undecided", "failed"], "1 passed, 1 failed and 1 undecided", False),
+        (["passed", "undecided"], "1 passed and 1 undecided", False),
+        (["skipped"], "1 skipped", False),
+    ],
+)
+def test_a_sweep_agrees_if_all_that_was_checked_passed(outcomes, text, agreed):
+    """And something was."""
+    found = [Check("a", each, "") for each in outcomes]
+    assert (summary(found), agrees(found)) == (text, agreed)
