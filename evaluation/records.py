@@ -106,7 +106,8 @@ class Cost:
     is the energy of the whole GPUs, idle power included. Their counter is updated every 20 to 100 ms, so short
     phases are imprecise. It is null on a CPU and on a part of a GPU. `measured_share`, on a part of a GPU, is the
     attempt's share of the GPU's work, which the driver samples about every second: during the phase, or during the
-    whole attempt if the phase was too short for a sample; null if the device does not measure it.
+    whole attempt if the phase was too short for a sample; null if the device does not measure it. `cpu_seconds` is the
+    CPU time of all threads and ranks of a trial on a CPU; null for a trial on a GPU and in files of earlier releases.
     """
 
     trial_id: str
@@ -124,6 +125,7 @@ class Cost:
     host: str
     measured_share: float | None = None
     eval_id: str | None = None
+    cpu_seconds: float | None = None
 
     @property
     def shared(self) -> bool:

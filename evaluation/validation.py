@@ -35,7 +35,7 @@ def cost_problem(cost: Any) -> str:
     """Return what is wrong with a cost row; empty if nothing is."""
     if cost.attempt < 1:
         return f"attempt is {cost.attempt}"
-    optional = ("flops", "joules", "peak_memory_bytes", "measured_share")
+    optional = ("flops", "joules", "peak_memory_bytes", "measured_share", "cpu_seconds")
     known = [name for name in optional if getattr(cost, name) is not None]
     return _below_zero(cost, ("seconds", "device_count", "images", "started_at", *known))
 

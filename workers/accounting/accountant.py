@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from evaluation.records import Cost
 from models.vae import TextVAE
 from workers.accounting.costs import read_costs, write_costs
-from workers.devices.devices import device_kind, peak_memory_bytes, reset_peak_memory, synchronise
+from workers.devices.devices import cpu_clock, device_kind, peak_memory_bytes, reset_peak_memory, synchronise
 from workers.devices.energy import energy_counter
 from workers.devices.gpu_share import ShareMeter, Usage, share_meter
 from workers.distributed.ranks import SINGLE_PROCESS
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 class Accountant:
     """Measures the costs of one attempt by phase. Phases may nest; an inner one does not count for the outer one.
 
-    `joules` reads the energy used so far, NaN where it is unknown; the default reads the attempt's GPUs. `share`
-    measures the attempt's part of a shared GPU's work, while it is `sampling`. Rank 0 counts for all ranks:
-    `device_count` and energy are sums over the ranks, peak memory is the largest. `eval_id` is the evaluation that the
-    attempt is for.
+    `joules` reads the energy used so far and `cpu_seconds` the CPU time, NaN where they are unknown; the defaults read
+    the attempt's GPUs and, for a trial on a CPU, this process. `share` measures the attempt's part of a shared GPU's
+    work, while it is `sampling`. Rank 0 counts for all ranks: `device_count`, energy and CPU time are sums over the
+    ranks, peak memory is the largest. `eval_id` is the evaluation that the attempt is for.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Accountant:
         clock: Callable[[], float],
         now: Callable[[], float],
         joules: Callable[[], float] | None = None,
+        cpu_seconds: Callable[[], float] | None = None,
         share: ShareMeter | None = None,
         group: SingleProcess = SINGLE_PROCESS,
         eval_id: str | None = None,
@@ -64,18 +65,21 @@ class Accountant:
         self._clock = clock
         self._group = group
         self._eval_id = eval_id
-        self._read_joules = group.joules(joules or energy_counter(device, device_count / group.size))
+        self._counters = {
+            "joules": group.total_of("joules", joules or energy_counter(device, device_count / group.size)),
+            "cpu_seconds": group.total_of("cpu_seconds", cpu_seconds or cpu_clock(device)),
+        }
         self._share = share or share_meter(device, device_count)
         self._host = socket.gethostname()
         self._seconds: dict[str, float] = defaultdict(float)
-        self._joules: dict[str, float] = defaultdict(float)
+        self._counted: dict[tuple[str, str], float] = defaultdict(float)
         self._usage: dict[str, Usage] = defaultdict(Usage)
         self._images: dict[str, int] = defaultdict(int)
         self._flops: dict[str, float] = {}
         self._phases: list[str] = []
         self._started_at = now()
         self._marked_at = clock()
-        self._marked_joules = self._read_joules()
+        self._marked_counters = self._read_counters()
         self._marked_usage = self._read_usage()
         self._earlier = [_ended(row) for row in read_costs(folder)]
         self.attempt = 1 + max((row.attempt for row in self._earlier), default=0)
@@ -131,24 +135,29 @@ class Accountant:
             device_count=self._device_count,
             images=self._images.get(phase, 0),
             flops=self._flops.get(phase),
-            joules=self._known_joules(phase),
+            joules=self._known("joules", phase),
             peak_memory_bytes=self._group.peak_memory_bytes(peak_memory_bytes(self._device)),
             started_at=self._started_at,
             host=self._host,
             measured_share=self._measured_share(phase),
             eval_id=self._eval_id,
+            cpu_seconds=self._known("cpu_seconds", phase),
         )
 
     def _mark(self) -> None:
         if self._phases:
             synchronise(self._device)
-        now, joules, usage = self._clock(), self._read_joules(), self._read_usage()
+        now, counters, usage = self._clock(), self._read_counters(), self._read_usage()
         if self._phases:
             self._seconds[self._phases[-1]] += now - self._marked_at
-            # A sum with a NaN is NaN: partly known energy is unknown.
-            self._joules[self._phases[-1]] += _growth(self._marked_joules, joules)
+            for name, count in counters.items():
+                # A sum with a NaN is NaN: what is known in part is unknown.
+                self._counted[name, self._phases[-1]] += _growth(self._marked_counters[name], count)
             self._usage[self._phases[-1]] += usage - self._marked_usage
-        self._marked_at, self._marked_joules, self._marked_usage = now, joules, usage
+        self._marked_at, self._marked_counters, self._marked_usage = now, counters, usage
+
+    def _read_counters(self) -> dict[str, float]:
+        return {name: read() for name, read in self._counters.items()}
 
     def _read_usage(self) -> Usage:
         return self._share.usage if self._share else Usage()
@@ -162,9 +171,9 @@ class Accountant:
         # A phase too short for a sample gets the share of the whole attempt.
         return usage.own / usage.everybody if usage.everybody else whole.own / whole.everybody
 
-    def _known_joules(self, phase: str) -> float | None:
-        joules = self._joules.get(phase, math.nan)
-        return None if math.isnan(joules) else joules
+    def _known(self, counter: str, phase: str) -> float | None:
+        count = self._counted.get((counter, phase), math.nan)
+        return None if math.isnan(count) else count
 
 
 def _ended(row: Cost) -> Cost:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from workers.devices.processor import processor_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class DeviceMissing(Exception):  # noqa: N818 (a state of the machine, not a defect)
@@ -30,6 +36,14 @@ def device_kind(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return processor_name()
+
+
+def cpu_clock(device: torch.device) -> Callable[[], float]:
+    """Return a function that reads the CPU time of this process and its threads in seconds; NaN for a GPU's trial.
+
+    A trial on a GPU is measured by the time of the GPU, which its process spends waiting.
+    """
+    return time.process_time if device.type == "cpu" else lambda: math.nan
 
 
 def synchronise(device: torch.device) -> None:

@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # torch's stubs lack them
 
-from workers.devices.devices import peak_memory_bytes, reset_peak_memory
+from workers.devices.devices import cpu_clock, peak_memory_bytes, reset_peak_memory
 from workers.devices.energy import energy_counter
 from workers.distributed.network_interface import gloo_interface_towards
 from workers.distributed.ranks import EndedByAnotherRank, RankLost, SingleProcess
@@ -155,14 +155,19 @@ class ProcessGroup(SingleProcess):
             gc.collect()
 
     def measure(self, device: torch.device, device_count: float) -> None:
-        """Send rank 0, from now on, the energy that this rank's device has used and its peak memory."""
-        joules = energy_counter(device, device_count)
+        """Send rank 0, from now on, this rank's energy and CPU time since now, and its peak memory."""
+        counters = {"joules": energy_counter(device, device_count), "cpu_seconds": cpu_clock(device)}
+        start = {name: read() for name, read in counters.items()}
         reset_peak_memory(device)
-        self._reading = lambda: {"joules": joules(), "peak_memory_bytes": peak_memory_bytes(device)}
+        self._reading = lambda: {
+            **{name: read() - start[name] for name, read in counters.items()},
+            "peak_memory_bytes": peak_memory_bytes(device),
+        }
 
-    def joules(self, own: Callable[[], float]) -> Callable[[], float]:
-        """Return a function that reads the energy of all ranks; the others' is as old as their last heartbeat."""
-        return lambda: own() + sum(reading.get("joules", math.nan) for reading in self._readings())
+    def total_of(self, counter: str, own: Callable[[], float]) -> Callable[[], float]:
+        """Return a function that reads a counter's sum; the others' part is as old as their last heartbeat."""
+        # A rank that has sent nothing yet has counted nothing.
+        return lambda: own() + sum(reading.get(counter, 0.0) for reading in self._readings())
 
     def peak_memory_bytes(self, own: int | None) -> int | None:
         """Return the largest peak memory of a rank, None if none is known."""

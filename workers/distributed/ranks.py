@@ -77,8 +77,11 @@ class SingleProcess:
     def connect(self, device: torch.device) -> None:
         """Connect the ranks for collective operations on tensors of this device and of the CPU."""
 
-    def joules(self, own: Callable[[], float]) -> Callable[[], float]:
-        """Return a function that reads the energy used by all ranks' devices, NaN if it is unknown for one."""
+    def total_of(self, counter: str, own: Callable[[], float]) -> Callable[[], float]:  # noqa: ARG002
+        """Return a function that reads the sum of a counter over the ranks: "joules" or "cpu_seconds".
+
+        It is NaN if it is unknown for one of them.
+        """
         return own
 
     def peak_memory_bytes(self, own: int | None) -> int | None:

@@ -142,6 +142,7 @@ def test_costs_are_of_all_ranks(ranks, tmp_path):
     assert sum(row.images for row in rows if row.phase == "train") == 4 * 140
     assert {(row.device_count, row.joules) for row in rows} == {(2.0, None)}
     assert {(row.attempt, row.outcome) for row in rows} == {(1, "interrupted"), (2, "done")}
+    assert sum(row.cpu_seconds for row in rows) > 0
 
 
 @pytest.mark.slow
