@@ -24,7 +24,10 @@ class Need(Enum):
     GREY_OR_RGB = "grey or RGB images"
     BINARY_IMAGES = "binary images (dataset.binarise: threshold, static or dynamic)"
     BERNOULLI = "the Bernoulli likelihood (objective.likelihood: bernoulli)"
-    LIKELIHOOD = "a likelihood (objective.likelihood: bernoulli or categorical)"
+    LIKELIHOOD = (
+        "a likelihood of its data (objective.likelihood: categorical, or bernoulli with dataset.binarise: threshold, "
+        "static or dynamic)"
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @data_option
 @tracking_option
 @click.option("--metrics", metavar="NAME,…", help="Metrics to add, such as psnr,bits_per_dimension.")
-@click.option("--betas", metavar="β,…", help="β values at which to evaluate MR-VAEs, instead of the spec's.")
+@click.option("--betas", metavar="β,…", help="β values at which to evaluate MR-VAEs, beside those of the spec.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split to evaluate on.")
 @click.pass_context
 def command(
@@ -31,7 +31,7 @@ def command(
     betas: str | None,
     split: str | None,
 ) -> None:
-    """Evaluate the trained models of a sweep again: at other β values, on another split, or with more metrics.
+    """Evaluate the trained models of a sweep again: at more β values, on another split, or with more metrics.
 
     Trains nothing; untrained trials are skipped. The request is added to the sweep's stored spec, so its reports
     include it.

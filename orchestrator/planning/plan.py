@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.spec.grid import settings
 from workers.numerics import NUMERICS
-from workers.trial import Evaluation, IntermediateEvaluation, Method, MultiRateVAE, Resources, Trial
+from workers.trial import BetaVAE, Evaluation, IntermediateEvaluation, Method, MultiRateVAE, Resources, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -97,13 +97,17 @@ def plan(
     choose: Chooser = _nothing_is_known,
     with_content: Callable[[Dataset], Dataset] = _as_it_is,
     numerics: int = NUMERICS,
+    *,
+    at_sweep_betas: bool = True,
 ) -> Plan:
     """Return the trials of a sweep; a trial that two methods have in common has the first one's label.
 
     `with_content` returns a dataset that names the content of the user's files. `numerics` is the version of the
-    release whose trials these are.
+    release whose trials these are. A Multi-Rate VAE is also evaluated at the β values of the β-VAEs; with
+    `at_sweep_betas` false, only as the spec says, as in earlier releases.
     """
-    families = [_family(spec, section) for section in spec.methods]
+    sweep_betas = _sweep_betas(spec) if at_sweep_betas else ()
+    families = [_family(spec, section, sweep_betas) for section in spec.methods]
     choices: list[LearningRateChoice] = []
     trials: list[PlannedTrial] = []
     waiting: list[PlannedTrial] = []
@@ -170,13 +174,18 @@ class _Family:
     intermediate_evaluation: IntermediateEvaluation | None
 
 
-def _family(spec: SweepSpec, section: MethodSection) -> _Family:
+def _sweep_betas(spec: SweepSpec) -> tuple[float, ...]:
+    methods = [method for section in spec.methods for method in section.methods()]
+    return tuple(dict.fromkeys(method.beta for method in methods if isinstance(method, BetaVAE)))
+
+
+def _family(spec: SweepSpec, section: MethodSection, sweep_betas: Sequence[float]) -> _Family:
     """Return a method's trials with the shortest label that distinguishes it from the spec's other methods."""
     twins = [other for other in spec.methods if other.label() == section.label()]
     differs_by_extent = any(other.extent() != section.extent() for other in twins)
     differs_by_training = any(other.overrides() != section.overrides() for other in twins)
     overrides = section.overrides()
-    members = tuple((method, spec.evaluation.for_method(method)) for method in section.methods())
+    members = tuple((method, spec.evaluation.for_method(method, sweep_betas)) for method in section.methods())
     (first, evaluation), *_ = members
     return _Family(
         members=members,

@@ -242,6 +242,13 @@ def _takes(name: str, dataset: Dataset) -> bool:
     return True
 
 
+def _has_likelihood(dataset: Dataset, objective: Objective) -> bool:
+    """Whether the objective's distortion is −log p(x|z): the Bernoulli one of grey pixels is no likelihood."""
+    if objective.likelihood == "bernoulli":
+        return isinstance(dataset, ImageDataset) and dataset.is_binary
+    return objective.likelihood == "categorical"
+
+
 _MEETS: Mapping[Need, Callable[[Dataset, Objective], bool]] = {
     Need.IMAGES: lambda dataset, _: isinstance(dataset, ImageDataset),
     Need.TEXT: lambda dataset, _: "categorical" in dataset.likelihoods,
@@ -250,7 +257,7 @@ _MEETS: Mapping[Need, Callable[[Dataset, Objective], bool]] = {
     Need.GREY_OR_RGB: lambda dataset, _: isinstance(dataset, ImageDataset) and dataset.shape[0] in (1, 3),
     Need.BINARY_IMAGES: lambda dataset, _: isinstance(dataset, ImageDataset) and dataset.is_binary,
     Need.BERNOULLI: lambda _, objective: objective.likelihood == "bernoulli",
-    Need.LIKELIHOOD: lambda _, objective: objective.likelihood != "squared-error",
+    Need.LIKELIHOOD: _has_likelihood,
 }
 
 

@@ -16,6 +16,7 @@ from orchestrator.spec.model import SweepSpec, json_schema
 from orchestrator.spec.overrides import apply_override, overlap
 from orchestrator.spec.scales import check_known, in_full, problems_of_scales, scaled, without_scales
 from orchestrator.spec.yaml_document import DocumentError, implicit_resolvers, read_document
+from workers.trial import MultiRateVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +69,7 @@ def stored_spec(content: bytes, source: str) -> SweepSpec:
 
 
 def with_evaluation(spec: SweepSpec, *, metrics: str | None, betas: str | None, split: str | None) -> SweepSpec:
-    """Return the spec with added metrics (comma-separated), and other β values (comma-separated) or another split.
+    """Return the spec with added metrics and β values (both comma-separated), or another split.
 
     Raises SpecError as `read_spec` does.
     """
@@ -77,10 +78,26 @@ def with_evaluation(spec: SweepSpec, *, metrics: str | None, betas: str | None, 
         added = [name.strip() for name in metrics.split(",") if name.strip()]
         overrides.append(f"evaluation.metrics=[{', '.join(dict.fromkeys([*spec.evaluation.metrics, *added]))}]")
     if betas is not None:
-        overrides.append(f"evaluation.betas=[{betas}]")
+        asked = {_number(beta) for beta in betas.split(",")}
+        kept = [repr(beta) for beta in _evaluated_betas(spec) if beta not in asked]
+        overrides.append(f"evaluation.betas=[{', '.join([*kept, betas])}]")
     if split is not None:
         overrides.append(f"evaluation.split={split}")
     return spec_from_text(spec_yaml(spec), spec.name, overrides)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None  # the spec's own check says what is wrong
+
+
+def _evaluated_betas(spec: SweepSpec) -> tuple[float, ...]:
+    """Return the β values at which the Multi-Rate VAEs of a spec are evaluated."""
+    methods = [method for section in spec.methods for method in section.methods()]
+    evaluated = (spec.evaluation.for_method(each).betas for each in methods if isinstance(each, MultiRateVAE))
+    return tuple(sorted({beta for betas in evaluated for beta in betas}))
 
 
 def spec_yaml(spec: SweepSpec) -> str:

@@ -27,12 +27,14 @@ def resolve(
     store: Store,
     with_content: Callable[[Dataset], Dataset] = lambda dataset: dataset,
     numerics: int = NUMERICS,
+    *,
+    at_sweep_betas: bool = True,
 ) -> Plan:
     """Return the plan of a spec, with the learning rates that follow from the results in the store.
 
-    `with_content` and `numerics` are those of `orchestrator.planning.plan.plan`.
+    The other arguments are those of `orchestrator.planning.plan.plan`.
     """
-    return plan(spec, functools.partial(choose, store), with_content, numerics)
+    return plan(spec, functools.partial(choose, store), with_content, numerics, at_sweep_betas=at_sweep_betas)
 
 
 def describe_choice(choice: LearningRateChoice) -> str:

@@ -91,7 +91,7 @@ def _plan_of(store: Store, folder: Folder, spec: SweepSpec, content: bytes) -> P
     record = _plan_record(folder, content)
     if record is None:
         # Of a release that kept no plan, or the spec was changed in the store.
-        return resolve(spec, store, numerics=FIRST_NUMERICS)
+        return resolve(spec, store, numerics=FIRST_NUMERICS, at_sweep_betas=False)
     planned = from_record(record, spec, folder.place(PLANNED))
     undecided = any(choice.chosen is None for choice in planned.choices)
     # Results that came since the plan was written may decide.

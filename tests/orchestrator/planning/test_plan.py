@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from command_line import SPEC
 from orchestrator.planning.plan import launch_order, plan
+from orchestrator.spec.betas import log_spaced
 from orchestrator.spec.file import spec_from_text
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -208,11 +209,23 @@ def test_labels_tell_apart_what_differs():
 
 
 def test_a_multi_rate_model_is_measured_over_its_range_and_a_plain_one_at_its_own_beta():
-    """Twenty β, log-spaced from end to end, where the spec names none."""
+    """Twenty β, log-spaced from end to end, where the spec names none, and those of the β-VAEs."""
     multi_rate, plain, _ = planned(small(seeds=[0]))
     betas = multi_rate.evaluation.betas
-    assert (len(betas), betas[0], betas[-1]) == (20, 0.01, 10.0)
+    assert betas == tuple(sorted({*log_spaced(0.01, 10.0, 20), 0.1, 1.0}))
     assert plain.evaluation.betas == (0.1,)
+
+
+def test_a_multi_rate_model_is_always_measured_at_the_sweeps_betas_in_its_range():
+    """Those of all β-VAEs of the spec, each once, and none that it was not trained for."""
+    methods = [
+        {"kind": "mr-vae", "beta_range": [0.1, 10]},
+        {"kind": "beta-vae", "betas": [0.01, 0.5, 1]},
+        {"kind": "beta-vae", "betas": {"from": 1, "to": 100, "count": 3}, "annealing": "cyclic"},
+    ]
+    multi_rate = planned(small(seeds=[0], methods=methods, evaluation={"betas": [0.1, 1.0000000001, 7]}))[0]
+    assert multi_rate.evaluation.betas == (0.1, 0.5, 1.0, 7.0, 10.0)
+    assert multi_rate.intermediate_evaluation.evaluation == multi_rate.evaluation
 
 
 def test_cpus_are_the_threads_of_the_trial_where_nothing_is_said():

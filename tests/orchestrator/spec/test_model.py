@@ -83,6 +83,7 @@ def test_a_metric_the_data_cannot_give_says_what_would_make_it_possible():
     assert "objective.likelihood" in text
 
 
+GREY = {"dataset": {"name": "digits", "binarise": "none"}}
 TEXT = {
     "dataset": {"name": "phrases"},
     "architecture": {"name": "lstm"},
@@ -101,6 +102,8 @@ TEXT = {
         ("linear_probe", {"dataset": {"name": "celeba64"}, "architecture": {"name": "conv"}}, [Need.LABELS]),
         ("frechet_classifier", TEXT, [Need.IMAGES, Need.LABELS]),
         ("importance_weighted_nll", {"objective": {"likelihood": "squared-error"}}, [Need.LIKELIHOOD]),
+        ("importance_weighted_nll", GREY, [Need.LIKELIHOOD]),
+        ("bits_per_dimension", GREY, [Need.BINARY_IMAGES]),
         ("bits_per_dimension", TEXT, [Need.BINARY_IMAGES, Need.BERNOULLI]),
     ],
 )
