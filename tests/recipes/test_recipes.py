@@ -34,7 +34,7 @@ TRIALS = {
     "figure8-sample-range": 18,
     "mnist-short": 4,
     "omniglot-npz-short": 3,
-    "quickstart": 12,
+    "quickstart": 27,
     "yahoo-lines-short": 3,
 }
 """What the figures of the paper have: methods and β × seeds, and what chooses a learning rate."""
