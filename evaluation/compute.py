@@ -3,19 +3,25 @@
 A device-second is one second of one device: seconds × the device count of the cost row, or × the measured share of a
 shared device. Device-seconds of different device kinds are not comparable. They are added or divided only after
 conversion by the speeds that a calibration measured on each kind, and such results are marked.
+
+Comparisons use the CPU time of trials on CPUs, because the seconds of a core that other programs share depend on them
+(`clock_of`). Trials on GPUs, and those of releases that did not record CPU time, are compared by device-seconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from evaluation.records import Cost
 
+Clock = Literal["CPU time", "device time"]
+CPU_TIME: Clock = "CPU time"
+DEVICE_TIME: Clock = "device time"
 
 COMPARED_PHASES = ("train", "evaluate")
 """The phases that are compared: training, and measuring rate and distortion. Further metrics and pictures are optional.
@@ -49,7 +55,7 @@ class Spent:
 
     `useful` work contributed to a finished result. The rest belongs to trials that are not finished, and to attempts
     that failed, were killed or were interrupted, except the training that a later attempt resumed from. `flops` is
-    None if none of the work was counted, `joules` if any part is unknown.
+    None if none of the work was counted, `joules` and `cpu_seconds` if any part is unknown.
     """
 
     phase: str
@@ -59,15 +65,20 @@ class Spent:
     device_seconds: float
     flops: float | None
     joules: float | None
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio, or None with the `reason`; `remark` says how times were converted, if they were."""
+    """A ratio of times, or None with the `reason`; `remark` says how times were converted, if they were.
+
+    `seconds` are the times of the single run and of the sweep.
+    """
 
     value: float | None
     reason: str = ""
     remark: str = ""
+    seconds: tuple[float, float] = (0.0, 0.0)
 
 
 def spent(run: Run) -> tuple[Spent, ...]:
@@ -97,6 +108,20 @@ def total(pieces: Iterable[Spent]) -> tuple[Spent, ...]:
     return tuple(sums.values())
 
 
+def clock_of(pieces: Iterable[Spent]) -> Clock:
+    """Return the clock by which costs are compared: the CPU time if all that is compared has one."""
+    times = [piece.cpu_seconds for piece in pieces if _is_compared(piece)]
+    return CPU_TIME if times and None not in times else DEVICE_TIME
+
+
+def compared(pieces: Iterable[Spent], clock: Clock) -> list[Spent]:
+    """Return the useful costs in the compared phases; by `CPU_TIME`, the CPU time replaces their device-seconds."""
+    kept = [piece for piece in pieces if _is_compared(piece)]
+    if clock == DEVICE_TIME:
+        return kept
+    return [replace(piece, device_seconds=piece.cpu_seconds or 0.0) for piece in kept]
+
+
 def device_seconds(pieces: Iterable[Spent], *, useful: bool) -> dict[str, float]:
     """Return the device-seconds of all phases by device kind."""
     seconds: dict[str, float] = {}
@@ -115,13 +140,19 @@ def convert(pieces: Iterable[Spent], speeds: Mapping[str, float], to: str) -> tu
     return tuple(piece if piece.device_kind == to else _converted(piece, speeds, to) for piece in pieces)
 
 
-def times_cheaper(single: Sequence[Run], sweep: Sequence[Run], *, speeds: Mapping[str, float] = UNCALIBRATED) -> Ratio:
-    """Return the useful device-seconds of `sweep` over those of `single`, in the compared phases.
+def times_cheaper(
+    single: Sequence[Run],
+    sweep: Sequence[Run],
+    clock: Clock = DEVICE_TIME,
+    *,
+    speeds: Mapping[str, float] = UNCALIBRATED,
+) -> Ratio:
+    """Return the useful time of `sweep` over that of `single`, in the compared phases, by the clock.
 
     Both sides are of one seed: the β-VAEs of the sweep and the MR-VAE run. If they ran on several kinds of device,
     times are converted by the `speeds` of all of them; without these there is no ratio.
     """
-    return times_cheaper_with_choice(single, sweep, (), (), speeds=speeds)
+    return times_cheaper_with_choice(single, sweep, (), (), clock, speeds=speeds)
 
 
 def times_cheaper_with_choice(
@@ -129,6 +160,7 @@ def times_cheaper_with_choice(
     sweep: Sequence[Run],
     single_tried: Sequence[Run],
     sweep_tried: Sequence[Run],
+    clock: Clock = DEVICE_TIME,
     *,
     speeds: Mapping[str, float] = UNCALIBRATED,
 ) -> Ratio:
@@ -140,22 +172,24 @@ def times_cheaper_with_choice(
     reason = _unfinished("the single run", single) or _unfinished("the sweep", sweep)
     if reason:
         return Ratio(None, reason)
-    numerator, denominator = (
-        _compared(runs) + _compared(tried, lost=True) for runs, tried in ((sweep, sweep_tried), (single, single_tried))
-    )
-    return _ratio(numerator, denominator, speeds)
+    # Lost work counts too: the choice needed it.
+    tried = [[replace(piece, useful=True) for piece in _pieces(runs)] for runs in (single_tried, sweep_tried)]
+    one, other = (compared(side, clock) for side in ([*_pieces(single), *tried[0]], [*_pieces(sweep), *tried[1]]))
+    return _ratio(one, other, speeds)
 
 
-def _compared(runs: Sequence[Run], *, lost: bool = False) -> list[Spent]:
-    """Return the useful costs in the compared phases, and with `lost` all of them."""
-    pieces = (piece for run in runs for piece in spent(run))
-    return [piece for piece in pieces if piece.phase in COMPARED_PHASES and (piece.useful or lost)]
+def _pieces(runs: Sequence[Run]) -> list[Spent]:
+    return [piece for run in runs for piece in spent(run)]
 
 
-def _ratio(numerator: Sequence[Spent], denominator: Sequence[Spent], speeds: Mapping[str, float]) -> Ratio:
-    kinds = sorted({piece.device_kind for piece in (*numerator, *denominator)})
+def _is_compared(piece: Spent) -> bool:
+    return piece.phase in COMPARED_PHASES and piece.useful
+
+
+def _ratio(single: Sequence[Spent], sweep: Sequence[Spent], speeds: Mapping[str, float]) -> Ratio:
+    kinds = sorted({piece.device_kind for piece in (*single, *sweep)})
     if len(kinds) < 2:  # noqa: PLR2004 (one kind, or nothing)
-        return _quotient(numerator, denominator)
+        return _quotient(single, sweep)
     lacking = [kind for kind in kinds if kind not in speeds]
     if lacking:
         return Ratio(
@@ -165,13 +199,15 @@ def _ratio(numerator: Sequence[Spent], denominator: Sequence[Spent], speeds: Map
         )
     # Any kind gives the same ratio; to the slowest, the factors that the remark states are above 1.
     to = min(kinds, key=speeds.__getitem__)
-    converted = _quotient(convert(numerator, speeds, to), convert(denominator, speeds, to))
+    converted = _quotient(convert(single, speeds, to), convert(sweep, speeds, to))
     return converted if converted.value is None else replace(converted, remark=_remark(kinds, speeds, to))
 
 
-def _quotient(numerator: Sequence[Spent], denominator: Sequence[Spent]) -> Ratio:
-    above, below = (sum(piece.device_seconds for piece in side) for side in (numerator, denominator))
-    return Ratio(above / below) if above > 0 and below > 0 else Ratio(None, "no device time is recorded")
+def _quotient(single: Sequence[Spent], sweep: Sequence[Spent]) -> Ratio:
+    below, above = (sum(piece.device_seconds for piece in side) for side in (single, sweep))
+    if not (above > 0 and below > 0):
+        return Ratio(None, "no device time is recorded")
+    return Ratio(above / below, seconds=(below, above))
 
 
 def _remark(kinds: Sequence[str], speeds: Mapping[str, float], to: str) -> str:
@@ -190,6 +226,7 @@ def _converted(piece: Spent, speeds: Mapping[str, float], to: str) -> Spent:
         seconds=piece.seconds * factor,
         device_seconds=piece.device_seconds * factor,
         joules=None,
+        cpu_seconds=None if piece.cpu_seconds is None else piece.cpu_seconds * factor,
     )
 
 
@@ -234,8 +271,10 @@ def _share_taken_over(run: Run) -> float:
 
 def _part(cost: Cost, share: float, *, useful: bool) -> Spent:
     seconds, device_seconds = share * cost.seconds, share * cost.device_seconds
-    flops, joules = (None if whole is None else share * whole for whole in (cost.flops, cost.joules))
-    return Spent(cost.phase, cost.device_kind, useful, seconds, device_seconds, flops, joules)
+    flops, joules, cpu_seconds = (
+        None if whole is None else share * whole for whole in (cost.flops, cost.joules, cost.cpu_seconds)
+    )
+    return Spent(cost.phase, cost.device_kind, useful, seconds, device_seconds, flops, joules, cpu_seconds)
 
 
 def _add(one: Spent, other: Spent) -> Spent:
@@ -245,5 +284,10 @@ def _add(one: Spent, other: Spent) -> Spent:
         seconds=one.seconds + other.seconds,
         device_seconds=one.device_seconds + other.device_seconds,
         flops=sum(counted) if counted else None,
-        joules=None if one.joules is None or other.joules is None else one.joules + other.joules,
+        joules=_sum(one.joules, other.joules),
+        cpu_seconds=_sum(one.cpu_seconds, other.cpu_seconds),
     )
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

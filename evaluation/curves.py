@@ -115,13 +115,14 @@ def mean_distortion(curve: Sequence[RatePoint], interval: RatePoint) -> float:
 class CommonMeans:
     """The mean distortion of several curves over the rates that all of them span.
 
-    `means` has one entry for each curve, in their order. Without such an interval `interval` is None, `means` is empty,
-    and `reason` says why.
+    `means` has one entry for each curve, in their order, and `straight` the same with straight lines between points in
+    place of the monotone cubic. Without such an interval `interval` is None, both are empty, and `reason` says why.
     """
 
     interval: RatePoint | None
     means: tuple[float, ...]
     reason: str = ""
+    straight: tuple[float, ...] = ()
 
 
 def common_means(curves: Sequence[Sequence[RatePoint]]) -> CommonMeans:
@@ -135,7 +136,11 @@ def common_means(curves: Sequence[Sequence[RatePoint]]) -> CommonMeans:
     interval, _ = _shared(envelopes)
     if interval[1] - interval[0] < RATE_RESOLUTION_NATS:
         return CommonMeans(None, (), _nothing_shared("rates", interval, " nats"))
-    return CommonMeans(interval, tuple(_mean_between(envelope, *interval) for envelope in envelopes))
+    return CommonMeans(
+        interval,
+        means=tuple(_mean_between(envelope, *interval) for envelope in envelopes),
+        straight=tuple(_straight_mean_between(envelope, *interval) for envelope in envelopes),
+    )
 
 
 @dataclass(frozen=True)
@@ -222,6 +227,17 @@ def _mean_between(line: Sequence[RatePoint], low: float, high: float) -> float:
     slopes = _pchip_slopes(line)
     pieces = zip(itertools.pairwise(line), itertools.pairwise(slopes), strict=True)
     return math.fsum(_hermite_integral(*ends, *sides, low, high) for ends, sides in pieces) / (high - low)
+
+
+def _straight_mean_between(line: Sequence[RatePoint], low: float, high: float) -> float:
+    """Return the mean over [low, high] of straight lines between the points."""
+    ends = ((left, right, max(left[0], low), min(right[0], high)) for left, right in itertools.pairwise(line))
+    pieces = (
+        (end - start) * (left[1] + (right[1] - left[1]) * ((start + end) / 2 - left[0]) / (right[0] - left[0]))
+        for left, right, start, end in ends
+        if start < end
+    )
+    return math.fsum(pieces) / (high - low)
 
 
 def _pchip_slopes(line: Sequence[RatePoint]) -> list[float]:

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import fmean, geometric_mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evaluation.compute import Ratio
 from evaluation.curves import hypervolume_share
-from evaluation.statistics import Estimate, bootstrap, pair_by_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -146,80 +144,45 @@ def sweep_frontier(models: Sequence[Model], reference: RatePoint) -> Frontier:
     return Frontier(_rising(steps), spent, len(models), reference, lost / (reference[0] * reference[1]))
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """An MR-VAE and a sweep of β-VAEs at equal quality and at equal compute, for each seed and over the seeds.
+def compute_ratio(single: Frontier, sweep: Frontier) -> Ratio:
+    """Return the device-seconds of the sweep over those of the MR-VAE at equal quality: the lower of their best ones.
 
-    `compute_ratios` are the sweep's device-seconds over the MR-VAE's at equal quality, `compute_ratio` their geometric
-    mean; `quality_differences` are the MR-VAE's quality minus the sweep's at equal compute, `quality_difference` their
-    mean. If the two cannot be compared, both are empty and the estimates give the reason.
-    """
-
-    seeds: tuple[int, ...]
-    compute_ratios: tuple[Ratio, ...]
-    compute_ratio: Estimate
-    quality_differences: tuple[float, ...]
-    quality_difference: Estimate
-
-
-def compare(
-    single: Mapping[int, Frontier], sweep: Mapping[int, Frontier], *, share: float = 1.0, level: float = 0.95
-) -> Comparison:
-    """Compare the frontiers of an MR-VAE with those of a sweep, by seed.
-
-    Equal quality is `share` of the sweep's best. Intervals are those of `statistics.bootstrap`: whole frontiers are
-    resampled, paired by seed. Where the MR-VAE of one seed does not reach that quality there is no ratio over seeds.
+    A level that both reach, and that neither defines alone, favours neither: for two methods with the same distribution
+    of frontiers the logarithm of the ratio is 0 in the mean.
 
     Raises:
-        ValueError: the two have different seeds or none, or qualities are of different references.
+        ValueError: qualities are of different references.
     """
-    pairs = pair_by_seed(single, sweep)
-    seeds = tuple(sorted(single))
-    if len({frontier.reference for pair in pairs for frontier in pair}) > 1:
-        raise ValueError("qualities are of different references; build all frontiers with one reference")
-    reason = _unequal_points(seeds, pairs)
+    reason = _unequal(single, sweep)
     if reason:
-        nothing = Estimate(None, level=level, seeds=(len(seeds),), reason=reason)
-        return Comparison(seeds, (), nothing, (), nothing)
-    ratios = tuple(compute_ratio(*pair, share * pair[1].quality) for pair in pairs)
-    differences = tuple(quality_difference(*pair) for pair in pairs)
-    return Comparison(
-        seeds, ratios, _over_seeds(seeds, ratios, level), differences, bootstrap(differences, fmean, level=level)
-    )
-
-
-def compute_ratio(single: Frontier, sweep: Frontier, quality: float) -> Ratio:
-    """Return the device-seconds that the sweep needs for the quality over those of the MR-VAE."""
+        return Ratio(None, reason)
+    quality = min(single.quality, sweep.quality)
     if not quality > 0:
         return Ratio(None, f"a quality of {quality:.3g} is reached without training")
-    for name, frontier in (("MR-VAE", single), ("sweep", sweep)):
-        if frontier.quality < quality:
-            return Ratio(None, f"the {name} reaches a quality of {frontier.quality:.3f}, not {quality:.3f}")
     needed, spent = sweep.compute_at(quality), single.compute_at(quality)
     return Ratio(needed / spent) if needed and spent else Ratio(None, "no device time is recorded")
 
 
-def quality_difference(single: Frontier, sweep: Frontier) -> float:
-    """Return the quality of the MR-VAE minus that of the best subset of the sweep that costs no more."""
-    return single.quality - sweep.quality_at(single.device_seconds)
+def quality_difference(single: Frontier, sweep: Frontier) -> float | None:
+    """Return the quality of the MR-VAE minus that of the best subset of the sweep that costs no more.
+
+    None if they have different numbers of points, on which hypervolumes depend.
+
+    Raises:
+        ValueError: qualities are of different references.
+    """
+    return None if _unequal(single, sweep) else single.quality - sweep.quality_at(single.device_seconds)
 
 
-def _over_seeds(seeds: Sequence[int], ratios: Sequence[Ratio], level: float) -> Estimate:
-    values = [ratio.value for ratio in ratios if ratio.value is not None]
-    if len(values) == len(ratios):
-        return bootstrap(values, geometric_mean, level=level)
-    seed, reason = next((seed, ratio.reason) for seed, ratio in zip(seeds, ratios, strict=True) if ratio.value is None)
-    return Estimate(None, level=level, seeds=(len(seeds),), reason=f"seed {seed}: {reason}")
-
-
-def _unequal_points(seeds: Sequence[int], pairs: Sequence[tuple[Frontier, Frontier]]) -> str:
-    for seed, (single, sweep) in zip(seeds, pairs, strict=True):
-        if single.points != sweep.points:
-            return (
-                f"seed {seed}: the MR-VAE has {single.points} points and the sweep {sweep.points}; hypervolumes "
-                "compare at equal numbers of points: use the points of the MR-VAE at the sweep's β values"
-            )
-    return ""
+def _unequal(single: Frontier, sweep: Frontier) -> str:
+    if single.reference != sweep.reference:
+        raise ValueError("qualities are of different references; build all frontiers with one reference")
+    if single.points == sweep.points:
+        return ""
+    return (
+        f"the MR-VAE has {single.points} points and the sweep {sweep.points}; hypervolumes compare at equal numbers of "
+        "points: evaluate the MR-VAE at the sweep’s β values"
+    )
 
 
 def _check(device_seconds: Sequence[float], kind: str) -> None:

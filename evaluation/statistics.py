@@ -1,48 +1,42 @@
-"""Confidence intervals by the bootstrap over seeds, of one or several datasets, and the probability of improvement.
+"""Estimates over seeds with Student's t intervals, and the decision by one-sided tests.
 
-A unit is the result of one seed: a number, a curve, or the curves of two methods that share the seed (`pair_by_seed`).
-Resampling draws whole units, so that the points of a curve stay together and methods stay paired.
+A value is the result of one seed, such as a difference of two methods of the same seed. Differences are averaged, and
+ratios are averaged as logarithms. Intervals assume that the values, or the logarithms of ratios, of different seeds are
+independent and nearly normal; `tests/evaluation/test_coverage.py` measures how often they cover the true value.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass
-from random import Random
-from statistics import fmean
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+import statistics
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-Unit = TypeVar("Unit")
 One = TypeVar("One")
 Other = TypeVar("Other")
+Outcome = Literal["passed", "failed", "undecided"]
 
-DRAWS = 10_000
-"""The number of random resamples, drawn if there are more than this many distinct ones."""
+LEVEL = 0.95
+"""The confidence level of all intervals that are printed beside a number."""
+TEST_LEVEL = 0.90
+"""The level of the interval that decides a test: its two ends are two one-sided tests at 5 % (Schuirmann 1987)."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic of all seeds and its percentile bootstrap interval; missing values are None, and `reason` says why.
+    """A mean, or a geometric mean, over seeds and its interval; missing values are None, and `reason` says why.
 
-    `seeds` are the numbers of seeds of each dataset. `resamples` is the number of resamples: all n^n if `exact`, else
-    random draws from a fixed generator. `distinct` is the number of distinct resamples, since the order of seeds does
-    not matter: with 3 seeds, 10 of 27. With few seeds the interval is coarse, and `method` says so.
+    `seeds` are the numbers of seeds of each dataset.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
-    level: float = 0.95
+    level: float = LEVEL
     seeds: tuple[int, ...] = ()
-    resamples: int = 0
-    distinct: int = 0
-    exact: bool = False
     reason: str = ""
 
     @property
@@ -50,87 +44,124 @@ class Estimate:
         """The method of the interval, as a phrase; empty if there is none."""
         if self.low is None:
             return ""
-        over = f"{100 * self.level:g} % percentile bootstrap over {' + '.join(map(str, self.seeds))} seeds"
-        if not self.exact:
-            return f"{over}, {self.resamples:,} random resamples"
-        phrase = f"{over}, all {self.resamples:,} resamples, {self.distinct:,} of them different"
-        # A resample of one seed over and over has the weight 1/n^n; beyond the tail, nothing is cut off.
-        return f"{phrase}: the range of all of them" if self.resamples * _tail(self.level) <= 1 else phrase
+        return f"{100 * self.level:g} % interval of Student’s t over {' + '.join(map(str, self.seeds))} seeds"
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    def inverse(self) -> Estimate:
+        """Return the estimate of the inverse of a ratio."""
+        value, low, high = (None if end is None else 1 / end for end in (self.value, self.high, self.low))
+        return replace(self, value=value, low=low, high=high)
+
+    def within(self, tolerance: float) -> Outcome:
+        """Return whether the interval is within ± the tolerance (passed), beyond it (failed), or neither."""
+        if self.low is None or self.high is None:
+            return "undecided"
+        if -tolerance <= self.low and self.high <= tolerance:
+            return "passed"
+        return "failed" if self.low > tolerance or self.high < -tolerance else "undecided"
+
+    def at_most(self, tolerance: float) -> Outcome:
+        """Return whether the interval is below the tolerance (passed), above it (failed), or neither."""
+        if self.low is None or self.high is None:
+            return "undecided"
+        if self.high <= tolerance:
+            return "passed"
+        return "failed" if self.low > tolerance else "undecided"
 
 
-def bootstrap(units: Sequence[Unit], statistic: Callable[[Sequence[Unit]], float], *, level: float = 0.95) -> Estimate:
-    """Return the statistic of the units, one a seed, and its percentile bootstrap interval (Efron 1979).
-
-    `statistic` must not depend on the order of the units. All n^n resamples are used up to 8 seeds, and random ones for
-    more. Less than (1 - `level`) / 2 of them are beyond each end of the interval. One seed gives no interval. With 2 or
-    3 seeds a 95 % interval is the whole range of the resamples, and covers less often than its level says: the range of
-    three seeds contains the median of their distribution in 3 of 4 cases.
+def mean_estimate(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
+    """Return the mean of one value for each seed and its t interval, with n - 1 degrees of freedom.
 
     Raises:
-        ValueError: there is no unit, `level` is not between 0 and 1, or the statistic is not finite.
+        ValueError: there is no value, one is not finite, or the level is not between 0 and 1.
     """
-    return bootstrap_over_datasets({"": units}, statistic, level=level)
+    return mean_over_datasets({"": values}, level=level)
 
 
-def bootstrap_over_datasets(
-    units: Mapping[str, Sequence[Unit]],
-    statistic: Callable[[Sequence[Unit]], float],
-    *,
-    combine: Callable[[Sequence[float]], float] = fmean,
-    level: float = 0.95,
-) -> Estimate:
-    """Return the combined statistic of several datasets and its interval; seeds are resampled within each dataset.
-
-    This is the stratified bootstrap of Agarwal et al. 2021. Datasets are not resampled, so the interval applies to
-    these datasets only. `combine` takes the statistic of each dataset, in the mapping's order. A mean requires a common
-    scale, which ratios and probabilities have and distortions do not. One seed on any dataset gives no interval. The
-    rest is as in `bootstrap`.
+def ratio_estimate(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
+    """Return the geometric mean of one ratio for each seed, with the t interval of the mean logarithm.
 
     Raises:
-        ValueError: there is no dataset or one without units, `level` is not between 0 and 1, or a statistic is not
-            finite.
+        ValueError: as `mean_estimate`, or a ratio is not above 0.
+    """
+    return ratio_over_datasets({"": values}, level=level)
+
+
+def mean_over_datasets(values: Mapping[str, Sequence[float]], *, level: float = LEVEL) -> Estimate:
+    """Return the mean over datasets of their means over seeds, and its interval, which applies to these datasets only.
+
+    The variances of the datasets are estimated separately, and the degrees of freedom of their sum are those of Welch
+    and Satterthwaite. Datasets must share a scale, as ratios do and distortions do not. A dataset with one seed gives
+    no interval.
+
+    Raises:
+        ValueError: as `mean_estimate`.
     """
     if not 0 < level < 1:
         raise ValueError(f"the confidence level is {level:g}; it must be between 0 and 1, such as 0.95")
-    if not units:
-        raise ValueError("there is no dataset to resample; give the units of one or more")
-    value = combine([_value(statistic, list(stratum), name) for name, stratum in units.items()])
-    seeds = tuple(len(stratum) for stratum in units.values())
-    lonely = [name for name, stratum in units.items() if len(stratum) == 1]
+    if not values:
+        raise ValueError("there is no dataset; give the values of one or more")
+    for name, seeds in values.items():
+        _check(name, seeds)
+    counts = tuple(len(seeds) for seeds in values.values())
+    mean = statistics.fmean(statistics.fmean(seeds) for seeds in values.values())
+    lonely = [name for name, seeds in values.items() if len(seeds) == 1]
     if lonely:
-        where = f" on {', '.join(lonely)}" if any(lonely) else ""
-        return Estimate(value, level=level, seeds=seeds, reason=f"one seed{where} gives no interval; run two or more")
-    strata = [_resampled(list(stratum), statistic, name) for name, stratum in units.items()]
-    combined = _combined(strata, combine)
-    low, high = _ends(combined, _tail(level))
-    return Estimate(
-        value=value,
-        low=low,
-        high=high,
-        level=level,
-        seeds=seeds,
-        resamples=sum(combined.weights),
-        distinct=math.prod(_different(count) for count in seeds),
-        exact=combined.exact,
-    )
+        return _without_interval(mean, counts, f"one seed{_on(lonely)} gives no interval; run two or more", level)
+    # The squared standard error of each dataset's mean, and of the mean of all.
+    errors = [statistics.variance(seeds) / len(seeds) / len(counts) ** 2 for seeds in values.values()]
+    error = math.fsum(errors)
+    half = t_quantile(_freedom(errors, counts), (1 + level) / 2) * math.sqrt(error) if error else 0.0
+    return Estimate(mean, mean - half, mean + half, level, counts)
 
 
-def probability_of_improvement(pairs: Sequence[tuple[float, float]]) -> float:
-    """Return the probability that the first method's number is less than the second's, as a statistic to bootstrap.
-
-    Each pair has the numbers of the two methods for one seed. Each number of the first is compared with each of the
-    second, and ties count half: the Mann-Whitney statistic over its largest value (Agarwal et al. 2021, section 4.3).
-    Less is better, as for distortions; swap the pairs if more is better.
+def ratio_over_datasets(values: Mapping[str, Sequence[float]], *, level: float = LEVEL) -> Estimate:
+    """Return the geometric mean over datasets and seeds, and the interval of `mean_over_datasets` for its logarithm.
 
     Raises:
-        ValueError: there is no pair.
+        ValueError: as `ratio_estimate`.
     """
-    if not pairs:
-        raise ValueError("there is no pair of numbers to compare")
-    first, second = (np.asarray(side, dtype=np.float64) for side in zip(*pairs, strict=True))
-    less = first[:, None] < second
-    equal = first[:, None] == second
-    return float((less + 0.5 * equal).mean())
+    for name, seeds in values.items():
+        if not all(value > 0 for value in seeds):
+            raise ValueError(f"a ratio{_on([name])} is {min(seeds):g}; ratios must be above 0")
+    logarithms = {name: [math.log(value) for value in seeds] for name, seeds in values.items()}
+    return _converted(mean_over_datasets(logarithms, level=level), math.exp)
+
+
+def without_interval(estimate: Estimate) -> Estimate:
+    """Return the estimate of values to which its interval does not apply."""
+    return replace(estimate, low=None, high=None, reason="")
+
+
+def difference_of_means(measured: Sequence[float], reference: Sequence[float]) -> Estimate:
+    """Return the difference of the means of two samples, with the t interval of their pooled variance for a test.
+
+    The two are assumed to have the same variance, so that one of them may have a single value.
+
+    Raises:
+        ValueError: a sample is empty.
+    """
+    value = statistics.fmean(measured) - statistics.fmean(reference)
+    counts = (len(measured), len(reference))
+    freedom = sum(counts) - 2
+    if freedom == 0:
+        return _without_interval(value, counts, "one seed on each side gives no variance", TEST_LEVEL)
+    squares = sum(statistics.variance(side) * (len(side) - 1) for side in (measured, reference) if len(side) > 1)
+    error = math.sqrt(squares / freedom * sum(1 / count for count in counts))
+    half = t_quantile(freedom, (1 + TEST_LEVEL) / 2) * error
+    return Estimate(value, value - half, value + half, TEST_LEVEL, counts)
+
+
+def t_quantile(freedom: float, probability: float) -> float:
+    """Return the quantile of Student's t distribution with these degrees of freedom."""
+    # Imported here because scipy is slow to import, and planning needs no quantiles.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))
 
 
 def pair_by_seed(one: Mapping[int, One], other: Mapping[int, Other]) -> tuple[tuple[One, Other], ...]:
@@ -145,74 +176,27 @@ def pair_by_seed(one: Mapping[int, One], other: Mapping[int, Other]) -> tuple[tu
     return tuple((one[seed], other[seed]) for seed in sorted(one))
 
 
-@dataclass(frozen=True)
-class _Resamples:
-    """The statistic of each distinct resample, and the number of resamples that it represents."""
-
-    values: Sequence[float]
-    weights: Sequence[int]
-    exact: bool
+def _freedom(errors: Sequence[float], counts: Sequence[int]) -> float:
+    """Return the degrees of freedom of a sum of squared standard errors (Satterthwaite 1946)."""
+    return sum(errors) ** 2 / sum(error**2 / (count - 1) for error, count in zip(errors, counts, strict=True))
 
 
-def _resampled(units: Sequence[Unit], statistic: Callable[[Sequence[Unit]], float], name: str) -> _Resamples:
-    """Return the statistic of all resamples of one dataset, or of random ones if there are too many."""
-    count = len(units)
-    exact = _different(count) <= DRAWS
-    draws = itertools.combinations_with_replacement(range(count), count) if exact else _drawn(count)
-    # Order does not matter, so each selection of seeds represents all of its orders.
-    weighted = [
-        (_value(statistic, [units[index] for index in draw], name), _orders(draw) if exact else 1) for draw in draws
-    ]
-    values, weights = zip(*weighted, strict=True)
-    return _Resamples(values, weights, exact)
+def _without_interval(value: float, seeds: tuple[int, ...], reason: str, level: float) -> Estimate:
+    return Estimate(value, level=level, seeds=seeds, reason=reason)
 
 
-def _combined(strata: Sequence[_Resamples], combine: Callable[[Sequence[float]], float]) -> _Resamples:
-    """Return the combinations of the datasets' resamples, or random ones if there are too many."""
-    if math.prod(len(stratum.values) for stratum in strata) <= DRAWS:
-        rows = itertools.product(*(stratum.values for stratum in strata))
-        weights = [math.prod(row) for row in itertools.product(*(stratum.weights for stratum in strata))]
-        return _Resamples([combine(row) for row in rows], weights, all(stratum.exact for stratum in strata))
-    random = Random(0)  # noqa: S311 (no secret is drawn)
-    drawn = [random.choices(stratum.values, stratum.weights, k=DRAWS) for stratum in strata]
-    return _Resamples([combine(row) for row in zip(*drawn, strict=True)], [1] * DRAWS, exact=False)
+def _converted(estimate: Estimate, convert: Callable[[float], float]) -> Estimate:
+    value, low, high = (None if end is None else convert(end) for end in (estimate.value, estimate.low, estimate.high))
+    return replace(estimate, value=value, low=low, high=high)
 
 
-def _ends(resamples: _Resamples, tail: float) -> tuple[float, float]:
-    """Return the narrowest ends, each the value of a resample, with less than `tail` of all resamples beyond."""
-    ordered = sorted(zip(resamples.values, resamples.weights, strict=True))
-    cut_off = tail * sum(resamples.weights)
-    return _end(ordered, cut_off), _end(ordered[::-1], cut_off)
+def _check(name: str, values: Sequence[float]) -> None:
+    if not values:
+        raise ValueError(f"there are no seeds{_on([name])}; leave the dataset out or run it")
+    odd = next((value for value in values if not math.isfinite(value)), None)
+    if odd is not None:
+        raise ValueError(f"a value{_on([name])} is {odd}; leave out the seeds that have no number")
 
 
-def _end(ordered: Sequence[tuple[float, int]], cut_off: float) -> float:
-    counts = itertools.accumulate(weight for _, weight in ordered)
-    return next(value for (value, _), count in zip(ordered, counts, strict=True) if count >= cut_off)
-
-
-def _value(statistic: Callable[[Sequence[Any]], float], units: Sequence[Any], name: str) -> float:
-    where = f" of {name}" if name else ""
-    if not units:
-        raise ValueError(f"there are no seeds{where}; leave the dataset out or run it")
-    value = float(statistic(units))
-    if not math.isfinite(value):
-        raise ValueError(f"the statistic{where} is {value} for a resample; leave out the seeds that have no number")
-    return value
-
-
-def _drawn(count: int) -> list[list[int]]:
-    random = Random(0)  # noqa: S311 (as above)
-    return [random.choices(range(count), k=count) for _ in range(DRAWS)]
-
-
-def _different(count: int) -> int:
-    return math.comb(2 * count - 1, count)
-
-
-def _orders(draw: Sequence[int]) -> int:
-    return math.factorial(len(draw)) // math.prod(math.factorial(draw.count(index)) for index in set(draw))
-
-
-def _tail(level: float) -> float:
-    # 1 - 0.95 is a little more than 0.05.
-    return round((1 - level) / 2, 12)
+def _on(names: Sequence[str]) -> str:
+    return f" on {', '.join(names)}" if any(names) else ""

@@ -2,13 +2,12 @@
 
 One number for each seed is compared: the mean distortion over the rates that all curves share, or the difference of two
 methods' means. Two one-sided t-tests (Schuirmann 1987), each at 5 %, decide: the 90 % interval of the distance is
-within the tolerance, outside, or across its end. Seeds of the sweep and of the reference are assumed to have the same
-variance, so that a single published curve can be compared.
+within the tolerance, outside, or across its end (`evaluation.statistics`). Seeds of the sweep and of the reference are
+assumed to have the same variance, so that a single published curve can be compared.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -16,16 +15,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from evaluation.curves import CommonMeans, RatePoint, common_means, interpolate
-from evaluation.report.formatting import difference, listed, significant
+from evaluation.report.formatting import difference, interval, listed, percent, significant
+from evaluation.statistics import difference_of_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Curve = tuple[RatePoint, ...]
-Outcome = Literal["passed", "failed", "undecided", "skipped"]
+    from evaluation.statistics import Estimate
 
-CONFIDENCE = 0.95
-"""Of each of the two one-sided tests; together they give the 90 % interval."""
+Curve = tuple[RatePoint, ...]
+CheckOutcome = Literal["passed", "failed", "undecided", "skipped"]
+
 LEAST_COVERAGE = 0.5
 """The share of the reference's rates that a sweep must span."""
 GAP_RATES = 201
@@ -33,52 +33,20 @@ GAP_RATES = 201
 
 
 @dataclass(frozen=True)
-class Distance:
-    """The sweep's mean less the reference's, and half the width of its interval.
-
-    `half_width` is None where neither side has two seeds, so that their variance is unknown.
-    """
-
-    value: float
-    half_width: float | None
-
-
-@dataclass(frozen=True)
 class Check:
-    """The result of one comparison. `rates` is the interval of the means, None where there is none.
+    """The result of one comparison.
 
-    "undecided" means too few or unfinished seeds, and does not pass. "skipped" means that the reference cannot decide.
+    `rates` is the interval of the means, and `distance` the sweep's mean less the reference's; None where there is
+    none. "undecided" means too few or unfinished seeds, and does not pass. "skipped" means that the reference cannot
+    decide.
     """
 
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     message: str
     tolerance: float | None = None
     rates: RatePoint | None = None
-    distance: Distance | None = None
-
-
-def distance(measured: Sequence[float], reference: Sequence[float]) -> Distance:
-    """Return the distance between the means of two samples, with the t interval of their pooled variance."""
-    value = math.fsum(measured) / len(measured) - math.fsum(reference) / len(reference)
-    freedom = len(measured) + len(reference) - 2
-    if freedom == 0:
-        return Distance(value, None)
-    # Imported here because scipy is slow to import, and listing references does not need it.
-    from scipy.special import stdtrit
-
-    squares = sum(statistics.variance(side) * (len(side) - 1) for side in (measured, reference) if len(side) > 1)
-    error = math.sqrt(squares / freedom * (1 / len(measured) + 1 / len(reference)))
-    return Distance(value, float(stdtrit(freedom, CONFIDENCE)) * error)
-
-
-def outcome(found: Distance, tolerance: float) -> Outcome:
-    """Return whether the interval is within the tolerance (passed), beyond it (failed), or neither (undecided)."""
-    if found.half_width is None:
-        return "undecided"
-    if abs(found.value) + found.half_width <= tolerance:
-        return "passed"
-    return "failed" if abs(found.value) - found.half_width > tolerance else "undecided"
+    distance: Estimate | None = None
 
 
 def check_curve(name: str, measured: Sequence[Curve], reference: Sequence[Curve], tolerance: float, unit: str) -> Check:
@@ -120,22 +88,20 @@ def _check(
     *,
     remark: str,
 ) -> Check:
-    found = distance(measured, reference)
-    result = outcome(found, tolerance)
+    found = difference_of_means(measured, reference)
+    result = found.within(tolerance)
     where = f"over rates {significant(rates[0])} to {significant(rates[1])} nats"
-    message = f"{difference(found.value)} {unit}{_interval(found)} {where}, tolerance ±{tolerance:g}{remark}"
-    if found.half_width is None:
-        message += "; one seed on each side gives no variance: train two seeds or more"
+    message = f"{difference(found.value or 0.0)} {unit}{_interval(found)} {where}, tolerance ±{tolerance:g}{remark}"
+    if found.reason:
+        message += f"; {found.reason}: train two seeds or more"
     elif result == "undecided":
         message += "; the interval crosses the tolerance: more seeds make it narrower"
     return Check(name, result, message, tolerance, rates, found)
 
 
-def _interval(found: Distance) -> str:
-    if found.half_width is None:
-        return ""
-    low, high = found.value - found.half_width, found.value + found.half_width
-    return f" (90 % interval {difference(low)} to {difference(high)})"
+def _interval(found: Estimate) -> str:
+    ends = interval(found, difference)
+    return f" ({percent(found.level)} interval {ends})" if ends else ""
 
 
 def _shared_rates(measured: Sequence[Curve], reference: Sequence[Curve]) -> CommonMeans:
@@ -164,7 +130,7 @@ def _largest_gap(measured: Sequence[Curve], reference: Sequence[Curve], rates: R
 def summary(checks: Sequence[Check]) -> str:
     """Return the number of checks by outcome, such as "2 passed and 1 failed"."""
     outcomes = [check.outcome for check in checks]
-    kinds: tuple[Outcome, ...] = ("passed", "failed", "undecided", "skipped")
+    kinds: tuple[CheckOutcome, ...] = ("passed", "failed", "undecided", "skipped")
     return listed([f"{outcomes.count(kind)} {kind}" for kind in kinds if kind in outcomes])
 
 

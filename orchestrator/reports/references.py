@@ -113,7 +113,7 @@ def print_references(store: Store, console: Console) -> None:
 def describe_spread(reference: Reference) -> Iterator[str]:
     """Yield a line for each curve: mean distortion, spread over seeds, precision of a sweep with as many seeds."""
     from evaluation.curves import common_means
-    from evaluation.references.equivalence import distance
+    from evaluation.statistics import difference_of_means
 
     for curve in reference.curves:
         common = common_means([seed.points for seed in curve.seeds])
@@ -123,7 +123,7 @@ def describe_spread(reference: Reference) -> Iterator[str]:
         mean, seeds = statistics.fmean(common.means), len(common.means)
         rates = " to ".join(f"{end:.4g}" for end in common.interval)
         line = f"{curve.name}: mean distortion {mean:.4g} over rates {rates} nats"
-        told = distance(common.means, common.means).half_width
+        told = difference_of_means(common.means, common.means).half_width
         if told is None:
             yield f"{line}, one seed: nothing is known of its spread, and a check takes two or more"
             continue

@@ -1,6 +1,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -388,3 +389,32 @@ def test_curves_without_common_rates_have_no_bd_distortion():
     reason = "the curves share no rates: one starts at 60, another ends at 50 nats"
     assert bd_distortion(FOUR_POINTS, further).reason == reason
     assert bd_rate(FOUR_POINTS, further).value == pytest.approx(2900)
+
+
+def water_filling(beta):
+    """Return rate and distortion of Gaussian components, whose variances above the water level β / 2 are coded."""
+    variances = 40 * np.exp(-np.arange(30) / 5)
+    level = np.minimum(variances, beta / 2)
+    return float(0.5 * np.log(variances / level).sum()), float(level.sum())
+
+
+@pytest.mark.parametrize(("points", "most"), [(5, 0.07), (10, 0.005), (20, 0.0005)])
+def test_the_cubic_is_nearer_to_a_closed_form_curve_than_straight_lines(points, most):
+    exact = [water_filling(beta) for beta in np.geomspace(10, 0.01, 4000)]
+    rates, distortions = np.array(exact).T
+    truth = np.trapezoid(distortions, rates) / (rates[-1] - rates[0])
+    found = common_means([[water_filling(beta) for beta in np.geomspace(0.01, 10, points)]])
+    assert abs(found.means[0] / truth - 1) < most
+    assert found.straight[0] / truth - 1 > 2.5 * most
+
+
+@given(FALLING, FALLING)
+@settings(deadline=None)
+def test_straight_means_are_those_of_straight_lines(one, other):
+    found = common_means([one, other])
+    for curve, mean in zip([one, other] if found.straight else [], found.straight, strict=True):
+        rates, distortions = np.array(lower_envelope(curve)).T
+        inside = np.unique(np.clip(np.append(rates, found.interval), *found.interval))
+        heights = np.interp(inside, rates, distortions)
+        expected = np.trapezoid(heights, inside) / (found.interval[1] - found.interval[0])
+        assert mean == pytest.approx(expected, rel=1e-6, abs=1e-6)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -13,7 +14,6 @@ from evaluation.frontier import (
     Checkpoint,
     Frontier,
     Model,
-    compare,
     compute_ratio,
     quality_difference,
     single_frontier,
@@ -194,31 +194,35 @@ def test_a_last_checkpoint_that_is_worse_still_costs():
     assert (found.quality, found.compute_at(found.quality), found.device_seconds) == (0.30, 2.0, 7.0)
 
 
-def test_the_ratio_is_of_the_first_budgets_that_reach_the_quality():
+def test_the_ratio_is_of_the_first_budgets_that_reach_the_lower_of_the_best_qualities():
     single, sweep = made_of((1, 0.1), (2, 0.5), (4, 0.6)), made_of((3, 0.2), (12, 0.5))
-    assert compute_ratio(single, sweep, 0.5) == Ratio(6.0)
-    assert compute_ratio(single, sweep, 0.2) == Ratio(1.5)
+    assert compute_ratio(single, sweep) == Ratio(6.0)
+    assert compute_ratio(sweep, single) == Ratio(1 / 6)
 
 
-@pytest.mark.parametrize(
-    ("quality", "reason"),
-    [
-        (0.5, "the MR-VAE reaches a quality of 0.400, not 0.500"),
-        (0.7, "the MR-VAE reaches a quality of 0.400, not 0.700"),
-        (0.0, "a quality of 0 is reached without training"),
-    ],
-)
-def test_where_a_quality_is_not_reached_the_reason_is_given(quality, reason):
-    assert compute_ratio(made_of((1, 0.4)), made_of((3, 0.6)), quality) == Ratio(None, reason)
+def test_a_quality_of_nothing_has_no_ratio():
+    reason = "a quality of 0 is reached without training"
+    assert compute_ratio(made_of((1, 0.0)), made_of((3, 0.6))) == Ratio(None, reason)
 
 
-def test_what_the_sweep_does_not_reach_is_said_too():
-    reason = "the sweep reaches a quality of 0.600, not 0.700"
-    assert compute_ratio(made_of((1, 0.9)), made_of((3, 0.6)), 0.7) == Ratio(None, reason)
+def test_two_equal_methods_are_equal_in_the_mean():
+    """Frontiers of one distribution: the mean logarithm of the ratio is within three standard errors of 0."""
+    pairs = [[sweep_frontier(scattered(6, seed=2 * seed + side), REFERENCE) for side in (0, 1)] for seed in range(600)]
+    logarithms = np.log([compute_ratio(*pair).value for pair in pairs])
+    assert abs(logarithms.mean()) < 3 * logarithms.std() / math.sqrt(len(pairs))
+    assert logarithms.std() > 0.1
+
+
+def test_two_equal_methods_of_equal_cost_have_equal_qualities_in_the_mean():
+    sweeps = [[replace(model, device_seconds=1.0) for model in scattered(6, seed=seed)] for seed in range(1200)]
+    found = [sweep_frontier(models, REFERENCE) for models in sweeps]
+    differences = np.array([quality_difference(*pair) for pair in zip(found[::2], found[1::2], strict=True)])
+    assert abs(differences.mean()) < 3 * differences.std() / math.sqrt(len(differences))
+    assert differences.std() > 0.01
 
 
 def test_no_time_has_no_ratio():
-    assert compute_ratio(made_of((0, 0.9)), made_of((3, 0.6)), 0.6) == Ratio(None, "no device time is recorded")
+    assert compute_ratio(made_of((0, 0.9)), made_of((3, 0.6))) == Ratio(None, "no device time is recorded")
 
 
 def test_at_equal_compute_the_sweep_is_the_best_subset_that_costs_no_more():
@@ -234,7 +238,7 @@ def test_the_ratio_does_not_depend_on_the_unit_of_compute(checkpoints, models, f
         single_frontier([Checkpoint(factor * one.device_seconds, one.curve) for one in checkpoints], REFERENCE),
         sweep_frontier([Model(factor * model.device_seconds, model.point) for model in models], REFERENCE),
     )
-    before, after = compute_ratio(single, sweep, sweep.quality), compute_ratio(*scaled, sweep.quality)
+    before, after = compute_ratio(single, sweep), compute_ratio(*scaled)
     assert after.reason == before.reason
     assert after.value == (None if before.value is None else pytest.approx(before.value))
     assert quality_difference(*scaled) == quality_difference(single, sweep)
@@ -244,62 +248,23 @@ def test_a_run_with_the_sweeps_own_points_has_its_quality():
     """At the cost of one model it is as many times cheaper as there are models."""
     models = [Model(2.0, (rate, 9.0 - rate)) for rate in (1.0, 2.5, 4.0, 7.0)]
     single = single_frontier([Checkpoint(2.0, [model.point for model in models])], REFERENCE)
-    assert compare({0: single}, {0: sweep_frontier(models, REFERENCE)}).compute_ratio.value == pytest.approx(4.0)
-
-
-def test_seeds_are_compared_in_pairs_with_intervals():
-    """Twice, four and eight times cheaper: in the mean four times, and with three seeds no more than their range."""
-    single = {seed: made_of((1, 0.5)) for seed in (0, 1, 2)}
-    sweep = {seed: made_of((1, 0.1 * seed), (cost, 0.5)) for seed, cost in ((2, 8), (0, 2), (1, 4))}
-    found = compare(single, sweep)
-    assert found.seeds == (0, 1, 2)
-    assert found.compute_ratios == (Ratio(2.0), Ratio(4.0), Ratio(8.0))
-    assert (found.compute_ratio.value, found.compute_ratio.low, found.compute_ratio.high) == pytest.approx((4, 2, 8))
-    assert found.quality_differences == pytest.approx((0.5, 0.4, 0.3))
-    ends = (found.quality_difference.low, found.quality_difference.high)
-    assert (found.quality_difference.value, *ends) == pytest.approx((0.4, 0.3, 0.5))
-    assert (found.compute_ratio.resamples, found.compute_ratio.distinct) == (27, 10)
-
-
-def test_a_seed_that_falls_short_leaves_no_ratio_over_seeds():
-    single, sweep = {0: made_of((1, 0.5)), 1: made_of((1, 0.4))}, {seed: made_of((4, 0.5)) for seed in (0, 1)}
-    found = compare(single, sweep)
-    assert found.compute_ratios[0] == Ratio(4.0)
-    assert (found.compute_ratio.value, found.compute_ratio.low) == (None, None)
-    assert found.compute_ratio.reason == "seed 1: the MR-VAE reaches a quality of 0.400, not 0.500"
-    assert found.quality_difference.value == pytest.approx(0.45)
-
-
-def test_a_share_of_the_sweeps_quality_can_be_asked_for():
-    found = compare({0: made_of((1, 0.4))}, {0: made_of((3, 0.4), (4, 0.5))}, share=0.8)
-    assert found.compute_ratio.value == pytest.approx(3.0)
-
-
-def test_one_seed_has_a_ratio_without_an_interval():
-    found = compare({0: made_of((1, 0.5))}, {0: made_of((3, 0.5))})
-    assert (found.compute_ratio.value, found.compute_ratio.low) == (pytest.approx(3.0), None)
-    assert found.compute_ratio.reason == "one seed gives no interval; run two or more"
+    assert compute_ratio(single, sweep_frontier(models, REFERENCE)).value == pytest.approx(4.0)
 
 
 def test_unequal_numbers_of_points_do_not_compare():
-    found = compare({0: made_of((1, 0.5), points=20)}, {0: made_of((3, 0.5), points=10)})
-    assert (found.compute_ratios, found.quality_differences) == ((), ())
-    assert (found.compute_ratio.value, found.quality_difference.value) == (None, None)
-    assert found.compute_ratio.reason == found.quality_difference.reason
-    assert found.compute_ratio.reason == (
-        "seed 0: the MR-VAE has 20 points and the sweep 10; hypervolumes compare at equal numbers of points: use the "
-        "points of the MR-VAE at the sweep's β values"
+    single, sweep = made_of((1, 0.5), points=20), made_of((3, 0.5), points=10)
+    assert quality_difference(single, sweep) is None
+    assert compute_ratio(single, sweep) == Ratio(
+        None,
+        "the MR-VAE has 20 points and the sweep 10; hypervolumes compare at equal numbers of points: evaluate the "
+        "MR-VAE at the sweep’s β values",
     )
 
 
-def test_qualities_of_different_references_are_refused():
+@pytest.mark.parametrize("compare", [compute_ratio, quality_difference])
+def test_qualities_of_different_references_are_refused(compare):
     with pytest.raises(ValueError, match="build all frontiers with one reference"):
-        compare({0: made_of((1, 0.5))}, {0: made_of((3, 0.5), reference=(10.0, 11.0))})
-
-
-def test_seeds_of_one_side_alone_are_refused():
-    with pytest.raises(ValueError, match="has seed 1; run it for both"):
-        compare({0: made_of((1, 0.5)), 1: made_of((1, 0.5))}, {0: made_of((3, 0.5))})
+        compare(made_of((1, 0.5)), made_of((3, 0.5), reference=(10.0, 11.0)))
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evaluation.compute import times_cheaper, times_cheaper_with_choice
-from evaluation.curves import COLLAPSED_RATE_NATS, bd_distortion, bd_rate, common_means
-from evaluation.frontier import compare as compare_frontiers
-from evaluation.report.analysis.frontier import MOST_WORK, Frontiers, by_seed, frontiers, reached_share, work_of
-from evaluation.report.content.series import grouped, run_of
-from evaluation.statistics import Estimate, bootstrap, probability_of_improvement
+from evaluation.compute import DEVICE_TIME, clock_of, compared, spent, times_cheaper, times_cheaper_with_choice
+from evaluation.curves import COLLAPSED_RATE_NATS, bd_distortion, bd_rate, common_means, lower_envelope
+from evaluation.frontier import compute_ratio, quality_difference
+from evaluation.operating_points import curve_order, same_point
+from evaluation.report.analysis.frontier import MOST_WORK, Frontiers, by_seed, frontiers, work_of
+from evaluation.report.content.series import grouped, pairs_of, run_of
+from evaluation.statistics import Estimate, mean_estimate, pair_by_seed, ratio_estimate, without_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from evaluation.compute import Clock, Run
     from evaluation.curves import Difference, RatePoint
+    from evaluation.frontier import Frontier
     from evaluation.report.content.contents import SweepRecord, TrialRecord
     from evaluation.report.content.series import Scale, SeedCurve, Series
 
@@ -38,20 +42,55 @@ class OverSeeds:
 
 
 @dataclass(frozen=True)
+class EqualRates:
+    """Both methods at equal rates, seed by seed: over the rates that the two curves of the seed span.
+
+    `distortion` is the MR-VAE's mean distortion minus the sweep's. `straight` is its mean over seeds with straight
+    lines between points in place of the monotone cubic. `sweep` is the sweep's mean distortion there in each seed,
+    `rates` the least and the largest rate of any seed, `reached` the share of the sweep's rates that the MR-VAE spans
+    in each seed. `points` is the smallest number of points of a curve.
+
+    Of the MR-VAE's points, those at the sweep's β values are used, so that both curves have the same gaps, and those at
+    smaller and larger β, since a run gives these too. If `same_betas` is false, it was not measured at all β values of
+    the sweep within its own, and all of its points are used.
+    """
+
+    distortion: OverSeeds
+    straight: float | None = None
+    sweep: tuple[float, ...] = ()
+    rates: tuple[float, float] | None = None
+    reached: tuple[float, ...] = ()
+    points: int = 0
+    same_betas: bool = True
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The times of the one run and of the sweep: `ratio` is the sweep's over the run's.
+
+    `seconds` are the geometric means over the seeds of both, whose ratio is that of `ratio`. They are CPU time or
+    device time, as `clock` says; `by_device_time` is the ratio of device times. `with_choice` is the ratio of all seeds
+    together, including the trials that chose learning rates; None if no rate was chosen by trials. `remark` says how
+    times on different kinds of device were converted.
+    """
+
+    ratio: OverSeeds
+    seconds: tuple[float, float] = (0.0, 0.0)
+    clock: Clock = DEVICE_TIME
+    by_device_time: float | None = None
+    with_choice: float | None = None
+    remark: str = ""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """An MR-VAE series against one series of β-VAEs, paired by seed.
 
-    `times_cheaper` is the sweep's device-seconds over the single run's. `distortion` is the MR-VAE's mean distortion
-    minus the sweep's, and `improvement` the probability that it is lower. `equal_quality` is the sweep's training time
-    over the MR-VAE's to reach `share` times the sweep's best quality, `equal_compute` the MR-VAE's quality minus the
+    `sweeps` is the number of β-VAE series, and `models` their models per seed. `equal_quality` is the sweep's training
+    time over the MR-VAE's to reach the lower of their best qualities, `equal_compute` the MR-VAE's quality minus the
     sweep's at the same training time. `bd_distortion` and `bd_rate` are Bjøntegaard differences, `bd_overlap` the least
-    share of the rates that both curves span.
-
-    `sweeps` is the number of β-VAE series, and `models` their models per seed. `differences_same_betas` are differences
-    of mean distortion for only the MR-VAE's points nearest the sweep's β values, so that both curves have the same
-    gaps. `times_cheaper_with_choice` is the ratio of all seeds together, including the trials that chose learning
-    rates; None if no rate was chosen by trials. `time_overhead` (per training image) and `parameter_overhead` are
-    fractions. `remark` says how times on different kinds of device were converted.
+    share of the rates that both curves span. `time_overhead` (per training image) and `parameter_overhead` are
+    fractions.
     """
 
     single: str
@@ -59,21 +98,26 @@ class Comparison:
     sweeps: int
     models: tuple[int, ...]
     seeds: tuple[int, ...]
-    times_cheaper: OverSeeds
-    distortion: OverSeeds
-    improvement: Estimate
+    cost: Cost
+    equal_rates: EqualRates
     equal_quality: OverSeeds
     equal_compute: OverSeeds
     bd_distortion: OverSeeds
     bd_rate: OverSeeds
     bd_overlap: float | None
-    share: float
     frontiers: Frontiers = field(repr=False)
-    times_cheaper_with_choice: float | None = None
-    differences_same_betas: tuple[float, ...] = ()
     time_overhead: float | None = None
     parameter_overhead: float | None = None
-    remark: str = ""
+
+    @property
+    def times_cheaper(self) -> OverSeeds:
+        """The sweep's time over the run's."""
+        return self.cost.ratio
+
+    @property
+    def distortion(self) -> OverSeeds:
+        """The MR-VAE's mean distortion minus the sweep's, at equal rates."""
+        return self.equal_rates.distortion
 
 
 def comparisons(record: SweepRecord, series: Sequence[Series], scale: Scale) -> tuple[Comparison, ...]:
@@ -111,38 +155,26 @@ def _compare(
 ) -> Comparison:
     single, sweep = pair
     seeds = tuple(seed.seed for seed in single.seeds)
-    cheaper, remark = _times_cheaper(*sides, seeds, record.speeds)
-    distortion = _distortion(pair, scale)
+    cost = _cost(record, *sides, seeds)
     distortion_bd, overlap = _bjontegaard(pair, scale, bd_distortion)
-    share = 1.0 if lines.reason else reached_share(lines)
-    equal_quality, equal_compute = _frontier_numbers(lines, share, len(seeds))
     return Comparison(
         single=single.name,
         sweep=sweep.name,
         sweeps=sweeps,
         models=tuple(sorted({seed.trials for seed in sweep.seeds})),
         seeds=seeds,
-        times_cheaper=cheaper,
-        distortion=distortion,
-        improvement=_improvement(pair, distortion),
-        equal_quality=equal_quality,
-        equal_compute=equal_compute,
+        cost=cost,
+        equal_rates=_equal_rates(pair, scale),
+        equal_quality=_equal_quality(lines, seeds),
+        equal_compute=_equal_compute(lines, seeds),
         bd_distortion=distortion_bd,
         bd_rate=_bjontegaard(pair, scale, bd_rate)[0],
         bd_overlap=overlap,
-        share=share,
         frontiers=lines,
-        times_cheaper_with_choice=None if cheaper.reason else _with_choice(record, *sides),
-        differences_same_betas=() if distortion.reason else _differences_same_betas(*pair),
         # Times of a step on different devices would compare the devices.
-        time_overhead=None if cheaper.reason or remark else _overhead(*map(_seconds_per_image, sides)),
+        time_overhead=None if cost.ratio.reason or cost.remark else _overhead(*_seconds_per_image(sides, cost.clock)),
         parameter_overhead=_overhead(*map(_mean_parameters, sides)),
-        remark=remark,
     )
-
-
-def _over_seeds(values: Sequence[float], statistic: Callable[[Sequence[float]], float]) -> OverSeeds:
-    return OverSeeds(tuple(values), bootstrap(values, statistic))
 
 
 def _nothing(reason: str, seeds: int) -> OverSeeds:
@@ -155,30 +187,48 @@ def _strongest(sweeps: Sequence[Series]) -> Series:
     return sweeps[min(known)[1] if len(known) == len(sweeps) else 0]
 
 
-def _times_cheaper(
-    single: Sequence[TrialRecord], sweep: Sequence[TrialRecord], seeds: Sequence[int], speeds: Mapping[str, float]
-) -> tuple[OverSeeds, str]:
-    """Return the ratio and a remark on the conversion of times."""
+def _cost(
+    record: SweepRecord, single: Sequence[TrialRecord], sweep: Sequence[TrialRecord], seeds: Sequence[int]
+) -> Cost:
     sides: list[Mapping[int, list[TrialRecord]]] = [grouped(side, lambda trial: trial.seed) for side in (single, sweep)]
-    ratios, remark = [], ""
-    for seed in seeds:
-        runs, others = ([run_of(trial) for trial in side[seed]] for side in sides)
-        if len(runs) > 1:
-            return _nothing(f"seed {seed} has {len(runs)} trials of {single[0].series}", len(seeds)), ""
-        ratio = times_cheaper(runs, others, speeds=speeds)
-        if ratio.value is None:
-            return _nothing(ratio.reason, len(seeds)), ""
-        ratios.append(ratio.value)
-        remark = remark or ratio.remark
-    return _over_seeds(ratios, statistics.geometric_mean), remark
+    twice = next((seed for seed in seeds if len(sides[0][seed]) > 1), None)
+    if twice is not None:
+        return Cost(_nothing(f"seed {twice} has {len(sides[0][twice])} trials of {single[0].series}", len(seeds)))
+    clock = clock_of(piece for trial in (*single, *sweep) for piece in spent(run_of(trial)))
+    found, by_device = (
+        [times_cheaper(*_runs(seed, sides), each, speeds=record.speeds) for seed in seeds]
+        for each in (clock, DEVICE_TIME)
+    )
+    reason = next((ratio.reason for ratio in (*found, *by_device) if ratio.value is None), "")
+    if reason:
+        return Cost(_nothing(reason, len(seeds)))
+    values, by_device_time = (
+        tuple(ratio.value for ratio in ratios if ratio.value is not None) for ratios in (found, by_device)
+    )
+    run_seconds, sweep_seconds = zip(*(ratio.seconds for ratio in found), strict=True)
+    return Cost(
+        OverSeeds(values, ratio_estimate(values)),
+        seconds=(statistics.geometric_mean(run_seconds), statistics.geometric_mean(sweep_seconds)),
+        clock=clock,
+        by_device_time=statistics.geometric_mean(by_device_time),
+        with_choice=_with_choice(record, single, sweep, clock),
+        remark=next((ratio.remark for ratio in found if ratio.remark), ""),
+    )
 
 
-def _with_choice(record: SweepRecord, single: Sequence[TrialRecord], sweep: Sequence[TrialRecord]) -> float | None:
+def _runs(seed: int, sides: Sequence[Mapping[int, Sequence[TrialRecord]]]) -> tuple[list[Run], list[Run]]:
+    single, sweep = ([run_of(trial) for trial in side[seed]] for side in sides)
+    return single, sweep
+
+
+def _with_choice(
+    record: SweepRecord, single: Sequence[TrialRecord], sweep: Sequence[TrialRecord], clock: Clock
+) -> float | None:
     tried, others_tried = ([run_of(trial) for trial in _tried_for(record, side[0].series)] for side in (single, sweep))
     if not (tried or others_tried):
         return None
     runs, others = ([run_of(trial) for trial in side] for side in (single, sweep))
-    return times_cheaper_with_choice(runs, others, tried, others_tried, speeds=record.speeds).value
+    return times_cheaper_with_choice(runs, others, tried, others_tried, clock, speeds=record.speeds).value
 
 
 def _tried_for(record: SweepRecord, series: str) -> list[TrialRecord]:
@@ -186,33 +236,60 @@ def _tried_for(record: SweepRecord, series: str) -> list[TrialRecord]:
     return [trial for trial in record.tried if trial.trial_id in known]
 
 
-def _distortion(pair: tuple[Series, Series], scale: Scale) -> OverSeeds:
-    single, sweep = pair
-    found = _mean_distortions(pair)
-    if len(found) == len(single.seeds):
-        return _over_seeds([one - other for one, other in found], statistics.fmean)
-    reasons = [seed.reason for one in pair for seed in one.seeds if seed.mean_distortion is None]
-    # The reason of a single curve explains more than that of the common scale.
-    reason = next((reason for reason in reasons if reason != scale.reason), reasons[0])
-    return _nothing(reason, len(sweep.seeds))
-
-
-def _mean_distortions(pair: tuple[Series, Series]) -> list[tuple[float, float]]:
-    """Return the mean distortions of both methods, for the seeds that have both."""
-    return [
-        (one.mean_distortion, other.mean_distortion)
-        for one, other in zip(pair[0].seeds, pair[1].seeds, strict=True)
-        if one.mean_distortion is not None and other.mean_distortion is not None
+def _equal_rates(pair: tuple[Series, Series], scale: Scale) -> EqualRates:
+    seeds = len(pair[0].seeds)
+    reason = _no_curves(pair, scale)
+    if reason:
+        return EqualRates(_nothing(reason, seeds))
+    curves = [_at_the_sweeps_betas(*both) for both in zip(*(one.seeds for one in pair), strict=True)]
+    same_betas = all(same for _, same in curves)
+    pairs = [
+        (kept if same_betas else one.pairs, other.pairs)
+        for (kept, _), one, other in zip(curves, pair[0].seeds, pair[1].seeds, strict=True)
     ]
+    found = [common_means(both) for both in pairs]
+    reason = next((common.reason for common in found if common.interval is None), "")
+    if reason:
+        return EqualRates(_nothing(reason, seeds), reached=(0.0,) * seeds)
+    differences = tuple(common.means[0] - common.means[1] for common in found)
+    intervals = [common.interval for common in found if common.interval is not None]
+    return EqualRates(
+        OverSeeds(differences, mean_estimate(differences)),
+        straight=statistics.fmean(common.straight[0] - common.straight[1] for common in found),
+        sweep=tuple(common.means[1] for common in found),
+        rates=(min(low for low, _ in intervals), max(high for _, high in intervals)),
+        reached=tuple(_share(*each) for each in zip(intervals, (other for _, other in pairs), strict=True)),
+        points=min(len(lower_envelope(curve)) for both in pairs for curve in both),
+        same_betas=same_betas,
+    )
 
 
-def _improvement(pair: tuple[Series, Series], distortion: OverSeeds) -> Estimate:
-    if distortion.reason:
-        return distortion.estimate
-    found = _mean_distortions(pair)
-    if len(found) == 1:
-        return Estimate(None, seeds=(1,), reason="a probability of improvement needs two or more seeds")
-    return bootstrap(found, probability_of_improvement)
+def _no_curves(pair: tuple[Series, Series], scale: Scale) -> str:
+    if scale.unit is None:
+        return scale.reason
+    # A curve that is whole has the reason of the scale only, which other series may be the cause of.
+    return next((seed.reason for one in pair for seed in one.seeds if not (seed.complete and seed.is_curve)), "")
+
+
+def _at_the_sweeps_betas(one: SeedCurve, other: SeedCurve) -> tuple[tuple[RatePoint, ...], bool]:
+    """Return an MR-VAE's points at the β values of the sweep and beyond its ends, and whether it has all it could."""
+    wanted = {same_point(point.betas) for point in other.points}
+    ends = sorted(curve_order(betas)[0] for betas in wanted)
+    places = {same_point(point.betas): curve_order(point.betas)[0] for point in one.points}
+    kept = [
+        point
+        for point in one.points
+        if (key := same_point(point.betas)) in wanted or not ends[0] <= places[key] <= ends[-1]
+    ]
+    least, largest = min(places.values()), max(places.values())
+    lacking = (curve_order(betas)[0] for betas in wanted - places.keys())
+    return pairs_of(kept), len(kept) > 1 and not any(least < place < largest for place in lacking)
+
+
+def _share(interval: RatePoint, sweep: Sequence[RatePoint]) -> float:
+    """Return the share of the sweep's rates that an interval covers."""
+    envelope = lower_envelope(sweep)
+    return (interval[1] - interval[0]) / (envelope[-1][0] - envelope[0][0])
 
 
 def _bjontegaard(
@@ -227,7 +304,7 @@ def _bjontegaard(
     values = [difference.value for difference in found if difference.value is not None]
     if len(values) < seeds:
         return _nothing(next(difference.reason for difference in found if difference.value is None), seeds), None
-    return _over_seeds(values, statistics.fmean), min(difference.overlap for difference in found)
+    return OverSeeds(tuple(values), mean_estimate(values)), min(difference.overlap for difference in found)
 
 
 def _without_collapse(curve: SeedCurve) -> list[RatePoint]:
@@ -235,16 +312,30 @@ def _without_collapse(curve: SeedCurve) -> list[RatePoint]:
     return [pair for pair in curve.pairs if pair[0] >= COLLAPSED_RATE_NATS]
 
 
-def _frontier_numbers(lines: Frontiers, share: float, seeds: int) -> tuple[OverSeeds, OverSeeds]:
-    """Return the ratio of compute at equal quality, and the difference of quality at equal compute."""
+def _equal_quality(lines: Frontiers, seeds: Sequence[int]) -> OverSeeds:
     if lines.reason:
-        return _nothing(lines.reason, seeds), _nothing(lines.reason, seeds)
-    found = compare_frontiers(by_seed(lines.single), by_seed(lines.sweep), share=share)
-    ratios = tuple(ratio.value for ratio in found.compute_ratios if ratio.value is not None)
-    return (
-        OverSeeds(() if found.compute_ratio.value is None else ratios, found.compute_ratio),
-        OverSeeds(found.quality_differences, found.quality_difference),
-    )
+        return _nothing(lines.reason, len(seeds))
+    found = [compute_ratio(*both) for both in _by_seed(lines)]
+    reasons = [f"seed {seed}: {ratio.reason}" for seed, ratio in zip(seeds, found, strict=True) if ratio.reason]
+    if reasons:
+        return _nothing(reasons[0], len(seeds))
+    values = tuple(ratio.value for ratio in found if ratio.value is not None)
+    # Hypervolumes depend on all seeds, by their reference point.
+    return OverSeeds(values, without_interval(ratio_estimate(values)))
+
+
+def _equal_compute(lines: Frontiers, seeds: Sequence[int]) -> OverSeeds:
+    if lines.reason:
+        return _nothing(lines.reason, len(seeds))
+    found = [quality_difference(*both) for both in _by_seed(lines)]
+    values = tuple(difference for difference in found if difference is not None)
+    if len(values) < len(found):
+        return _nothing("the two have different numbers of points", len(seeds))
+    return OverSeeds(values, without_interval(mean_estimate(values)))
+
+
+def _by_seed(lines: Frontiers) -> tuple[tuple[Frontier, Frontier], ...]:
+    return pair_by_seed(by_seed(lines.single), by_seed(lines.sweep))
 
 
 def _too_much_work(sweep: Sequence[TrialRecord]) -> str:
@@ -252,24 +343,19 @@ def _too_much_work(sweep: Sequence[TrialRecord]) -> str:
     return f"the search for the best subsets of {most} β-VAEs per seed would take too long"
 
 
-def _differences_same_betas(single: Series, sweep: Series) -> tuple[float, ...]:
-    found = []
-    for one, other in zip(single.seeds, sweep.seeds, strict=True):
-        common = common_means([one.at([point.betas for point in other.points]), other.pairs])
-        if common.interval is None:
-            return ()
-        found.append(common.means[0] - common.means[1])
-    return tuple(found)
+def _seconds_per_image(
+    sides: tuple[Sequence[TrialRecord], Sequence[TrialRecord]], clock: Clock
+) -> tuple[float | None, float | None]:
+    """Return the mean over the trials of each side of the training time of an image, by the clock."""
+    single, sweep = ([each for trial in side if (each := _of_an_image(trial, clock))] for side in sides)
+    return (statistics.fmean(single) if single else None, statistics.fmean(sweep) if sweep else None)
 
 
-def _seconds_per_image(trials: Sequence[TrialRecord]) -> float | None:
-    """Return the mean over trials of that of the median epoch, without the first epoch, which includes warm-up."""
-    rates = [
-        statistics.median(row.seconds / row.images for row in trial.history[1:] if row.images)
-        for trial in trials
-        if len(trial.history) > 1
-    ]
-    return statistics.fmean(rates) if rates else None
+def _of_an_image(trial: TrialRecord, clock: Clock) -> float | None:
+    images = sum(row.images for row in trial.history)
+    pieces = compared(spent(run_of(trial)), clock)
+    seconds = math.fsum(piece.device_seconds for piece in pieces if piece.phase == "train")
+    return seconds / images if images and seconds else None
 
 
 def _mean_parameters(trials: Sequence[TrialRecord]) -> float | None:

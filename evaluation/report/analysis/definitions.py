@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evaluation import compute
 from evaluation.curves import COLLAPSED_RATE_NATS
 from evaluation.report.content.metrics import metric_definitions
-from evaluation.report.formatting import counted, listed, significant
+from evaluation.report.formatting import counted, difference, listed, significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from evaluation.report.analysis.summary import ReportSummary
 
 UNITS = {
-    "nats": "Distortion is −log p(x|z) of a Bernoulli likelihood, in nats per example.",
+    "nats": (
+        "Distortion is −log p(x|z) of a Bernoulli likelihood, in nats per example, exact from logits: the code of the "
+        "MR-VAE paper limits it to 100 nats a pixel."
+    ),
     "sse": (
         "Distortion is the summed squared error per example, and β is on that scale: the loss is "
         "‖x − x̂‖² + β · rate, so β = 1 is a Gaussian of variance ½ and not a β of mean squared error."
@@ -48,18 +52,26 @@ FRONTIER = (
 )
 EQUAL_QUALITY = (
     "The training time of the sweep’s cheapest subset that reaches a quality, over that of the MR-VAE at its first "
-    "measurement that reaches it. Above 1, the MR-VAE takes less. The quality is the sweep’s best. If the MR-VAE does "
-    "not reach it in every seed, the quality is the largest whole percentage of it that the MR-VAE reaches, and this "
-    "percentage is shown. Over the seeds: the geometric mean."
+    "measurement that reaches it. Above 1, the MR-VAE takes less. The quality is, for each seed, the lower of the "
+    "best that each reaches. Over the seeds: the geometric mean."
 )
 EQUAL_COMPUTE = (
     "The hypervolume of the whole MR-VAE run minus that of the best subset of the sweep with no more training time. "
     "Above 0, the MR-VAE is better."
 )
-PROBABILITY = (
-    "The probability of improvement: the share of all pairs of seeds in which the MR-VAE has a lower mean distortion "
-    "than the sweep; ties count half (Agarwal et al. 2021)."
+EQUAL_RATES = (
+    "For each seed, the MR-VAE’s mean distortion minus the sweep’s, over the rates that both curves span; below 0, "
+    "the MR-VAE is better. Both curves have the sweep’s β values, so that they are interpolated over the same gaps; "
+    "at smaller and larger β the MR-VAE has its other points. The share of the sweep’s rates that this covers is "
+    "given with it. {straight}"
 )
+CLOCKS = {
+    compute.CPU_TIME: (
+        "CPU time: the seconds that the cores worked for a trial, over all threads. It depends little on other "
+        "programs on the machine, as elapsed time does."
+    ),
+    compute.DEVICE_TIME: "Device time: seconds × devices, since not all trials have a CPU time.",
+}
 BD_DISTORTION = (
     "Bjøntegaard difference: the MR-VAE’s distortion minus the sweep’s at equal rate, as the mean over the logarithms "
     "of the rates that both curves span. Below 0, the MR-VAE is better. It requires four points on each Pareto front. "
@@ -78,7 +90,7 @@ CHOICE = (
 
 
 def _has_choice(summary: ReportSummary) -> bool:
-    return summary.comparison is not None and summary.comparison.times_cheaper_with_choice is not None
+    return summary.comparison is not None and summary.comparison.cost.with_choice is not None
 
 
 ENERGY = (
@@ -126,43 +138,53 @@ def definitions(summary: ReportSummary, points: Sequence[Point]) -> tuple[tuple[
 
 
 def _of_comparison(summary: ReportSummary) -> list[tuple[str, str]]:
-    if summary.comparison is None:
+    comparison = summary.comparison
+    if comparison is None:
         return []
     return [
+        ("Yes, no, undecided", summary.rule),
+        (
+            "Times cheaper",
+            "The time of training and evaluation of the sweep’s trials over that of the one run of the same seed. "
+            f"{CLOCKS[comparison.cost.clock]} Loading, set-up and checkpoints are in the table only: a worker process "
+            "does the set-up once, so it would be charged to the first trial.",
+        ),
+        *((("With the choice of learning rates", CHOICE),) if _has_choice(summary) else ()),
+        ("Distortion, equal rates", EQUAL_RATES.format(straight=_straight(comparison))),
+        ("BD-distortion", BD_DISTORTION.format(rate=COLLAPSED_RATE_NATS)),
+        ("BD-rate", BD_RATE),
         ("Compute frontier", FRONTIER),
         ("Training, equal quality", EQUAL_QUALITY),
         ("Quality, equal training", EQUAL_COMPUTE),
-        (
-            "Times cheaper",
-            "Device time of training and evaluation of the sweep’s trials over that of the one run of the same seed. "
-            "Loading, set-up and checkpoints are in the table only: a worker process does the set-up once, so it "
-            "would be charged to the first trial.",
-        ),
-        *((("With the choice of learning rates", CHOICE),) if _has_choice(summary) else ()),
-        ("P(lower)", PROBABILITY),
-        ("BD-distortion", BD_DISTORTION.format(rate=COLLAPSED_RATE_NATS)),
-        ("BD-rate", BD_RATE),
-        ("Intervals", _intervals(summary.comparison)),
+        ("Intervals", _intervals(comparison)),
     ]
+
+
+def _straight(comparison: Comparison) -> str:
+    found = comparison.equal_rates
+    if found.straight is None or found.distortion.estimate.value is None:
+        return ""
+    straight, cubic = (difference(value) for value in (found.straight, found.distortion.estimate.value))
+    return f"With straight lines between the points in place of the monotone cubic it would be {straight}, not {cubic}."
 
 
 def _intervals(comparison: Comparison) -> str:
     methods = {found.estimate.method for found in (comparison.times_cheaper, comparison.distortion)} - {""}
     if not methods:
-        return "None: the methods are paired by seed and whole curves are resampled, which needs two or more seeds."
+        return "None: they need two or more seeds."
     return (
-        f"{'; '.join(sorted(methods))}. Methods are paired by seed, and whole curves are resampled, not points. With "
-        "few seeds, intervals cover the true value less often than their level says: the range of three seeds contains "
-        "the median of their distribution in 3 of 4 cases."
+        f"{'; '.join(sorted(methods))}, of differences that are paired by seed, and of the logarithms of ratios. They "
+        "assume that these are independent and nearly normal. Hypervolumes have none: their reference point depends "
+        "on all seeds."
     )
 
 
 def _mean_distortion(summary: ReportSummary) -> str:
     text = (
         "The mean of a curve over the rates that all complete curves span. The lower envelope of the curve (the least "
-        "distortion at no more than each rate) is interpolated by a monotone cubic (PCHIP). Lower is better. A curve "
-        "of few points is interpolated over wide gaps, which raises its mean; “only at the sweep’s β values” uses the "
-        "points of the MR-VAE that are nearest the β values of the sweep, so that both have the same gaps."
+        "distortion at no more than each rate) is interpolated by a monotone cubic (PCHIP), as in the figures. Lower "
+        "is better. A curve of few points is interpolated over wide gaps, which raises its mean; “distortion, equal "
+        "rates” compares two methods without this fault."
     )
     if summary.scale.rates is None:
         return text

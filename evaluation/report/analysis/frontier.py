@@ -15,13 +15,11 @@ from evaluation.report.formatting import counted, listed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from evaluation.compute import Spent
+    from evaluation.compute import Clock, Spent
     from evaluation.frontier import Frontier
     from evaluation.records import Point
     from evaluation.report.content.contents import Stage, TrialRecord
     from evaluation.report.content.series import Scale
-
-ROUND_OFF = 1e-9
 
 MOST_WORK = 5e6
 """The limit on the search for best subsets in one report, in cubed β-VAEs per seed: about four seconds."""
@@ -84,23 +82,12 @@ def by_seed(lines: Sequence[Line]) -> Mapping[int, Frontier]:
     return {line.seed: line.frontier for line in lines}
 
 
-def reached_share(found: Frontiers) -> float:
-    """Return the share of the sweep's best quality that the MR-VAE reaches in every seed, at most 1.
-
-    It is rounded down to whole percents, so that the MR-VAE does reach it in spite of round-off.
-    """
-    pairs = [
-        (one.frontier.quality, other.frontier.quality) for one, other in zip(found.single, found.sweep, strict=True)
-    ]
-    least = min(one / other if other else 1.0 for one, other in pairs)
-    return 1.0 if least >= 1 else max(math.floor(100 * least - ROUND_OFF), 0) / 100
-
-
 @dataclass(frozen=True)
 class _Clock:
-    """Training times on one kind of device: `seconds` by trial, and the `factors` of the conversion.
+    """Training times on one kind of device, by trial.
 
-    If times cannot be converted, `reason` says why.
+    They are CPU time where that is compared. `factors` are those by which device-seconds were converted. If times
+    cannot be converted, `reason` says why.
     """
 
     seconds: Mapping[str, float]
@@ -109,14 +96,15 @@ class _Clock:
 
     @classmethod
     def of(cls, trials: Sequence[TrialRecord], speeds: Mapping[str, float]) -> _Clock:
-        pieces = {trial.trial_id: _training(trial) for trial in trials}
+        clock = compute.clock_of(piece for trial in trials for piece in compute.spent(run_of(trial)))
+        pieces = {trial.trial_id: _training(trial, clock) for trial in trials}
         kinds = sorted({piece.device_kind for spent in pieces.values() for piece in spent})
-        taken = {trial_id: _seconds(spent) for trial_id, spent in pieces.items()}
+        taken = {trial.trial_id: _seconds(_training(trial, compute.DEVICE_TIME)) for trial in trials}
         untimed = sum(seconds <= 0 for seconds in taken.values())
         if untimed:
             return cls({}, {}, f"no device time of training is recorded for {counted(untimed, 'trial')}")
         if len(kinds) == 1:
-            return cls(taken, dict.fromkeys(taken, 1.0))
+            return cls.converted({name: _seconds(spent) for name, spent in pieces.items()}, taken)
         lacking = [kind for kind in kinds if kind not in speeds]
         if lacking:
             trained = f"the trials were trained on different kinds of device ({listed(kinds)})"
@@ -124,11 +112,16 @@ class _Clock:
         # To the slowest, as the ratio of all compute is converted.
         slowest = min(kinds, key=speeds.__getitem__)
         converted = {name: _seconds(compute.convert(spent, speeds, slowest)) for name, spent in pieces.items()}
-        return cls(converted, {name: converted[name] / seconds for name, seconds in taken.items()})
+        return cls.converted(converted, taken)
+
+    @classmethod
+    def converted(cls, seconds: Mapping[str, float], taken: Mapping[str, float]) -> _Clock:
+        """Return the times that device-seconds `taken` were converted to."""
+        return cls(seconds, {name: seconds[name] / taken[name] for name in taken})
 
 
-def _training(trial: TrialRecord) -> list[Spent]:
-    return [piece for piece in compute.spent(run_of(trial)) if piece.phase == "train" and piece.useful]
+def _training(trial: TrialRecord, clock: Clock) -> list[Spent]:
+    return [piece for piece in compute.compared(compute.spent(run_of(trial)), clock) if piece.phase == "train"]
 
 
 def _seconds(pieces: Iterable[Spent]) -> float:

@@ -3,82 +3,100 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evaluation.report.content.series import mean_over_seeds
 from evaluation.report.formatting import (
     between,
     counted,
     difference,
+    duration,
     interval,
     percent,
     percent_change,
-    share_difference,
+    significant,
     times,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-    from evaluation.report.analysis.comparison import Comparison, OverSeeds
-    from evaluation.report.content.series import Scale, Series
+    from evaluation.report.analysis.comparison import Comparison
+    from evaluation.report.analysis.verdict import Verdict
+    from evaluation.report.content.series import Scale
     from evaluation.statistics import Estimate
+
+DISTURBED = 0.1
+"""Two ratios of cost, by CPU time and by device time, that differ by more are a sign of other work on the machine."""
+FEW_POINTS = 4
+"""Fewer points of a curve are too few to interpolate: most of the line between them is a guess."""
+OPENINGS = {
+    "yes": "Yes, {} replaces {}",
+    "no": "No, {} does not replace {}",
+    "undecided": "Undecided whether {} replaces {}",
+}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One large number and its meaning; if there is no number, `value` is a dash and `text` gives the reason."""
+    """One large number and its meaning; if there is no number, `value` is a dash and `text` gives the reason.
+
+    `better` says whether the number favours the MR-VAE, None where its interval includes both, or there is none.
+    """
 
     value: str
     text: str
+    better: bool | None = None
 
 
-def headline(comparison: Comparison, scale: Scale) -> str:
-    """Return one or two sentences: training at equal quality, total cost of one run, and its distortion."""
-    if comparison.equal_quality.reason:
-        return _whole(comparison, scale, f"one {comparison.single} run", _sweep(comparison))
-    whole = _whole(comparison, scale, "the whole run", "the whole sweep")
-    return f"{_equal_quality(comparison)} {whole}"
+def headline(comparison: Comparison, verdict: Verdict, scale: Scale) -> str:
+    """Return two sentences: whether one run replaces the sweep and what both cost, and how distortion compares."""
+    opening = OPENINGS[verdict.answer].format(f"one {comparison.single} run", _sweep(comparison))
+    return f"{opening}: {_costs(comparison)}. {_quality(comparison, scale)}."
 
 
-def tiles(comparison: Comparison, series: tuple[Series, ...], scale: Scale) -> tuple[Tile, ...]:
-    """Return the six figures below the headline."""
+def tiles(comparison: Comparison, scale: Scale) -> tuple[Tile, ...]:
+    """Return the four figures beside the rate-distortion plot."""
     return (
-        _equal_quality_tile(comparison),
-        _compute_tile(comparison),
+        _cost_tile(comparison),
         _distortion_tile(comparison, scale),
-        _equal_compute_tile(comparison),
+        _rates_tile(comparison),
         _overhead_tile(comparison),
-        _hypervolume_tile(comparison, series, scale),
     )
 
 
-def _equal_quality(comparison: Comparison) -> str:
-    level = "equal quality" if comparison.share == 1 else f"{percent(comparison.share)} of the sweep’s best quality"
-    amount = _amount(comparison.equal_quality.estimate, "training ")
-    return f"For {level}, one {comparison.single} run takes {amount} {_sweep(comparison)}."
-
-
-def _whole(comparison: Comparison, scale: Scale, one: str, other: str) -> str:
-    """Return the sentence on the compute of all trials and on distortion."""
-    compute_reason, distortion_reason = comparison.times_cheaper.reason, comparison.distortion.reason
-    if compute_reason and distortion_reason:
-        return _sentence(f"{one} and {other} cannot be compared: {compute_reason}; {distortion_reason}.")
-    if compute_reason:
-        return _sentence(
-            f"the compute of {one} and {other} cannot be compared: {compute_reason}; the mean distortion of the one "
-            f"run is {_quality(comparison, scale)}{_seeds(comparison)}."
+def warnings(comparison: Comparison, scale: Scale) -> Iterator[str]:
+    """Yield what a reader must know before the headline."""
+    cost, found = comparison.cost, comparison.equal_rates
+    if cost.by_device_time and cost.ratio.estimate.value:
+        by_cpu = cost.ratio.estimate.value
+        if abs(cost.by_device_time / by_cpu - 1) > DISTURBED:
+            yield (
+                f"The machine had other work: the sweep costs {times(cost.by_device_time)} times the run by elapsed "
+                f"time, {times(by_cpu)} times by CPU time. This report compares CPU time."
+            )
+    if found.distortion.reason or found.straight is None:
+        return
+    if found.points < FEW_POINTS:
+        yield (
+            f"A curve has {counted(found.points, 'point')}. Distortion at equal rates is interpolated between them, "
+            f"and needs {FEW_POINTS} or more to be reliable."
         )
-    costs = f"{one} costs {_amount(comparison.times_cheaper.estimate)} {other}"
-    if distortion_reason:
-        reason = f"their distortion cannot be compared: {distortion_reason}"
-        return _sentence(f"{costs}{_seeds(comparison)}; {reason}.")
-    return _sentence(f"{costs} and its mean distortion is {_quality(comparison, scale)}{_seeds(comparison)}.")
+    if not found.same_betas:
+        yield (
+            f"{comparison.single} was not measured at all β values of the sweep, so its curve has other gaps than the "
+            "sweep’s. “mrvae-orch evaluate” with this sweep’s name measures it there."
+        )
+    middle = found.distortion.estimate.value or 0.0
+    if found.straight * middle < 0 and "0.00" not in (difference(found.straight), difference(middle)):
+        yield (
+            f"With straight lines between the points, the difference in distortion is {difference(found.straight)}"
+            f"{_unit(scale)} instead of {difference(middle)}: it depends on the interpolation. Train more β-VAEs."
+        )
 
 
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
+def _unit(scale: Scale) -> str:
+    return " nats" if scale.unit == "nats" else ""
 
 
 def _sweep(comparison: Comparison) -> str:
@@ -89,127 +107,95 @@ def _sweep(comparison: Comparison) -> str:
     return f"the sweep of {models} β-VAEs{chosen}"
 
 
-def _amount(ratio: Estimate, what: str = "") -> str:
-    """Return a ratio in words, such as "4.0 times less (3.8 to 4.2) than"."""
-    middle = ratio.value or 1.0
-    if times(max(middle, 1 / middle)) == "1.0":
-        return f"as much {what}{_spread(interval(ratio, lambda value: times(value) + '×'))}as"
-    if middle > 1:
-        return f"{times(middle)} times less {what}{_spread(interval(ratio, times))}than"
-    inverse = interval(_inverse(ratio), times)
-    return f"{times(1 / middle)} times more {what}{_spread(inverse)}than"
-
-
-def _inverse(ratio: Estimate) -> Estimate:
-    if ratio.low is None or ratio.high is None:
-        return ratio
-    return replace(ratio, low=1 / ratio.high, high=1 / ratio.low)
-
-
-def _spread(ends: str) -> str:
-    return f"({ends}) " if ends else ""
+def _costs(comparison: Comparison) -> str:
+    cost = comparison.cost
+    if cost.ratio.reason:
+        return f"their cost cannot be compared ({cost.ratio.reason})"
+    single, sweep = map(duration, cost.seconds)
+    return f"it costs {single} of {cost.clock} against {sweep}"
 
 
 def _quality(comparison: Comparison, scale: Scale) -> str:
-    estimate = comparison.distortion.estimate
-    middle = estimate.value or 0.0
+    found = comparison.equal_rates
+    if found.distortion.reason:
+        return f"Their distortion cannot be compared: {found.distortion.reason}"
+    middle = found.distortion.estimate.value or 0.0
     size = difference(middle, sign=False)
-    unit = " nats" if scale.unit == "nats" else ""
     if size == "0.00":
-        size = f"the same within 0.01{unit}"
+        size = f"the same within 0.01{_unit(scale)}"
     else:
-        size += f"{unit} {'higher' if middle > 0 else 'lower'}"
-    if not unit:
-        size += " in summed squared error"
-    spread = _spread(interval(estimate, difference))
-    return f"{size} {spread}over rates {between(scale.rates or ())}{_contradiction(comparison, middle)}"
+        size = f"{size}{_unit(scale)} {'higher' if middle > 0 else 'lower'}"
+    spread = _known(found.distortion.estimate, interval(found.distortion.estimate, difference))
+    return f"At equal rates its distortion is {size} ({spread}), over {_reached(comparison)} of the sweep’s rates"
 
 
-def _contradiction(comparison: Comparison, middle: float) -> str:
-    """Return a remark if the difference changes its sign once both curves are interpolated over the same gaps."""
-    same = statistics.fmean(comparison.differences_same_betas or (middle,))
-    if same * middle >= 0 or "0.00" in (difference(same), difference(middle)):
-        return ""
-    return f" but {difference(same, sign=False)} {'higher' if same > 0 else 'lower'} only at the sweep’s β values"
+def _known(estimate: Estimate, ends: str) -> str:
+    """Return the interval and the number of seeds, such as "95 % interval −1.6 to 4.0, 2 seeds"."""
+    seeds = counted(sum(estimate.seeds), "seed")
+    return f"{percent(estimate.level)} interval {ends}, {seeds}" if ends else f"{seeds}, no interval"
 
 
-def _seeds(comparison: Comparison) -> str:
-    seeds = len(comparison.seeds)
-    if seeds == 1:
-        return " (one seed, no interval)"
-    return f" ({percent(comparison.times_cheaper.estimate.level)} intervals over {seeds} seeds)"
+def _reached(comparison: Comparison) -> str:
+    return percent(statistics.fmean(comparison.equal_rates.reached))
 
 
-def _tile(value: str, text: str, of: OverSeeds, write: Callable[[float], str]) -> Tile:
-    ends = interval(of.estimate, write)
-    known = f"{percent(of.estimate.level)} interval {ends}" if ends else "one seed, no interval"
-    return Tile(value, f"{text}; {known}")
+def _cost_tile(comparison: Comparison) -> Tile:
+    cost = comparison.cost
+    ratio = cost.ratio.estimate
+    if ratio.value is None:
+        return Tile("–", f"cost: {cost.ratio.reason}")
+    cheaper = ratio.value >= 1
+    shown = ratio if cheaper else ratio.inverse()
+    word = "less" if cheaper else "more"
+    text = f"{word} {cost.clock} than the sweep, {' against '.join(map(duration, cost.seconds))}; "
+    text += _known(ratio, interval(shown, times))
+    if cost.with_choice is not None:
+        text += f"; the sweep costs {times(cost.with_choice)}× with the choice of learning rates"
+    if cost.remark:
+        text += f"; {cost.remark}"
+    return Tile(f"{times(shown.value or 1.0)}×", text, _better(ratio, 1.0, higher=True))
 
 
-def _equal_quality_tile(comparison: Comparison) -> Tile:
-    found = comparison.equal_quality
-    if found.estimate.value is None:
-        return Tile("–", f"training at equal quality: {found.reason}")
-    level = "equal quality" if comparison.share == 1 else f"{percent(comparison.share)} of the sweep’s best quality"
-    text = f"training time of the sweep over that of the run, at {level}"
-    return _tile(f"{times(found.estimate.value)}×", text, found, times)
-
-
-def _equal_compute_tile(comparison: Comparison) -> Tile:
-    found = comparison.equal_compute
-    if found.estimate.value is None:
-        return Tile("–", f"quality at equal training: {found.reason}")
-    text = "hypervolume minus the sweep’s at the same training time"
-    return _tile(share_difference(found.estimate.value), text, found, share_difference)
-
-
-def _compute_tile(comparison: Comparison) -> Tile:
-    found = comparison.times_cheaper
-    if found.estimate.value is None:
-        return Tile("–", f"compute: {found.reason}")
-    text = "device time of the whole sweep over that of the run"
-    if comparison.times_cheaper_with_choice is not None:
-        text += f"; {times(comparison.times_cheaper_with_choice)}× with the choice of learning rates"
-    if comparison.remark:
-        text += f"; {comparison.remark}"
-    return _tile(f"{times(found.estimate.value)}×", text, found, times)
+def _better(estimate: Estimate, equal: float, *, higher: bool) -> bool | None:
+    """Return whether the interval is on the better side of the value of two equal methods; None if it includes it."""
+    if estimate.low is None or estimate.high is None or estimate.low <= equal <= estimate.high:
+        return None
+    return (estimate.low > equal) == higher
 
 
 def _distortion_tile(comparison: Comparison, scale: Scale) -> Tile:
-    found = comparison.distortion
-    if found.estimate.value is None or scale.rates is None:
-        return Tile("–", f"mean distortion: {found.reason}")
-    unit = " nats" if scale.unit == "nats" else ""
-    kind = "mean distortion" if unit else "mean distortion (summed squared error)"
-    tile = _tile(
-        f"{difference(found.estimate.value)}{unit}", f"{kind} at rates {between(scale.rates)}", found, difference
-    )
-    if not comparison.differences_same_betas:
-        return tile
-    same = difference(statistics.fmean(comparison.differences_same_betas))
-    return Tile(tile.value, f"{tile.text}; {same} only at the sweep’s β values")
+    found = comparison.equal_rates
+    value = found.distortion.estimate.value
+    if value is None or found.rates is None:
+        return Tile("–", f"distortion at equal rates: {found.distortion.reason}")
+    known = _known(found.distortion.estimate, interval(found.distortion.estimate, difference))
+    kind = "distortion" if _unit(scale) else "distortion (summed squared error)"
+    same = difference(value) == "0.00"
+    whole = statistics.fmean(found.sweep)
+    share = f"{significant(100 * abs(value / whole), 2)} % " if whole else ""
+    compared = "the same" if same else f"{share}higher" if value > 0 else f"{share}lower"
+    text = f"{kind} at equal rates, {compared}; {known}; rates {between(found.rates)} nats"
+    better = _better(found.distortion.estimate, 0.0, higher=False)
+    return Tile(f"{difference(value)}{_unit(scale)}", text, better)
+
+
+def _rates_tile(comparison: Comparison) -> Tile:
+    found = comparison.equal_rates
+    if not found.reached:
+        return Tile("–", f"share of the sweep’s rates: {found.distortion.reason}")
+    low, high = min(found.reached), max(found.reached)
+    spread = f"; {percent(low)} to {percent(high)} by seed" if percent(low) != percent(high) else ""
+    return Tile(_reached(comparison), f"of the sweep’s rates are reached by the run{spread}")
 
 
 def _overhead_tile(comparison: Comparison) -> Tile:
     if comparison.time_overhead is None:
-        devices = "the trials ran on different kinds of device" if comparison.remark else ""
-        reason = comparison.times_cheaper.reason or devices or "not recorded for both"
+        devices = "the trials ran on different kinds of device" if comparison.cost.remark else ""
+        reason = comparison.cost.ratio.reason or devices or "not recorded for both"
         value, text = "–", f"training time per image: {reason}"
     else:
-        value, text = percent_change(comparison.time_overhead), "training time per image, relative to a β-VAE"
+        value = percent_change(comparison.time_overhead)
+        text = f"{comparison.cost.clock} of training per image, relative to a β-VAE"
     if comparison.parameter_overhead is not None:
         text += f"; {percent_change(comparison.parameter_overhead)} parameters"
     return Tile(value, text)
-
-
-def _hypervolume_tile(comparison: Comparison, series: tuple[Series, ...], scale: Scale) -> Tile:
-    single, sweep = (next(one for one in series if one.name == name) for name in (comparison.single, comparison.sweep))
-    whole = [mean_over_seeds([seed.hypervolume for seed in one.seeds]) for one in (single, sweep)]
-    equal = [mean_over_seeds([seed.hypervolume_same_betas for seed in one.seeds]) for one in (single, sweep)]
-    if None in whole or None in equal or scale.reference is None:
-        return Tile("–", f"hypervolume: {comparison.distortion.reason or 'not defined for these curves'}")
-    return Tile(
-        " / ".join(f"{value:.3f}" for value in equal),
-        f"hypervolume, {comparison.single} / {comparison.sweep}, each at {counted(len(scale.betas), 'β value')}; "
-        f"at all β values {' / '.join(f'{value:.3f}' for value in whole)}",
-    )

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evaluation.report.analysis.comparison import comparisons
-from evaluation.report.analysis.headline import headline, tiles
+from evaluation.report.analysis.headline import headline, tiles, warnings
 from evaluation.report.analysis.incomparable_reason import incomparable_reason
 from evaluation.report.analysis.missing import missing
+from evaluation.report.analysis.verdict import verdict
 from evaluation.report.content.series import gather
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 class ReportSummary:
     """Everything a report states in words and numbers, whatever its format.
 
-    If there is no comparison, `comparisons` and `tiles` are empty and the headline gives the reason.
+    If there is no comparison, `comparisons` and `tiles` are empty and the headline gives the reason. `warnings` stand
+    before the headline, and `rule` says by which conditions its answer was given.
     """
 
     headline: str
+    rule: str
+    warnings: tuple[str, ...]
     tiles: tuple[Tile, ...]
     series: tuple[Series, ...]
     scale: Scale
@@ -41,9 +45,13 @@ def summarise(sweep: SweepRecord) -> ReportSummary:
     series, scale = gather(sweep.trials)
     hindrance = incomparable_reason(sweep, series)
     compared = () if hindrance else comparisons(sweep, series, scale)
+    first = compared[0] if compared else None
+    answer = verdict(first) if first else None
     return ReportSummary(
-        headline=_at_scale(sweep, headline(compared[0], scale) if compared else hindrance),
-        tiles=tiles(compared[0], series, scale) if compared else (),
+        headline=_at_scale(sweep, headline(first, answer, scale) if first and answer else hindrance),
+        rule=answer.rule if answer else "",
+        warnings=tuple(warnings(first, scale)) if first else (),
+        tiles=tiles(first, scale) if first else (),
         series=series,
         scale=scale,
         comparisons=compared,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from evaluation.report.analysis.summary import summarise
 from evaluation.report.analysis.sweep_measures import MEASURES, ComparedSweep
 from evaluation.report.formatting import counted, interval, listed, percent, percent_change, times
-from evaluation.statistics import Estimate, bootstrap, bootstrap_over_datasets
+from evaluation.statistics import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from evaluation.report.analysis.summary import ReportSummary
     from evaluation.report.analysis.sweep_measures import Measure, Units
@@ -39,8 +39,7 @@ class SweepComparison:
 def compare_sweeps(records: Sequence[SweepRecord]) -> SweepComparison:
     """Compare sweeps, each by the pair of series in the headline of its report.
 
-    The intervals over all sweeps are those of the stratified bootstrap (Agarwal et al. 2021): seeds are resampled
-    within each sweep and sweeps are not, so the intervals apply to these sweeps only.
+    The intervals over all sweeps are of the seeds within each sweep, so they apply to these sweeps only.
 
     Raises:
         ValueError: two sweeps have one name.
@@ -56,7 +55,7 @@ def compare_sweeps(records: Sequence[SweepRecord]) -> SweepComparison:
         if summary.comparison is not None and record.scaled is None
     )
     units = {measure.name: {one.name: measure.units(one) for one in compared} for measure in MEASURES}
-    overall = {measure.name: _overall(measure, units[measure.name]) for measure in MEASURES if measure.combine}
+    overall = {measure.name: _overall(measure, units[measure.name]) for measure in MEASURES if not measure.has_unit}
     return SweepComparison(
         compared=compared,
         left_out=tuple((one.name, reason) for one, summary in summaries if (reason := _reason(one, summary))),
@@ -67,7 +66,7 @@ def compare_sweeps(records: Sequence[SweepRecord]) -> SweepComparison:
         overall=overall,
         over={name: tuple(sweep for sweep, found in units[name].items() if found.values) for name in overall},
         notes=_notes(compared),
-        headline=_headline(overall, units, len(records)),
+        headline=_headline(compared, overall, len(records)),
     )
 
 
@@ -79,18 +78,18 @@ def _reason(record: SweepRecord, summary: ReportSummary) -> str:
 
 
 def _estimate(measure: Measure, units: Units) -> Estimate:
-    return bootstrap(units.values, measure.statistic) if units.values else Estimate(None, reason=units.reason)
+    return measure.estimate({"": units.values}) if units.values else Estimate(None, reason=units.reason)
 
 
 def _overall(measure: Measure, units: Mapping[str, Units]) -> Estimate:
     strata = {name: found.values for name, found in units.items() if found.values}
-    if not strata or measure.combine is None:
+    if not strata or measure.has_unit:
         return Estimate(None, reason="no sweep has this number")
-    return bootstrap_over_datasets(strata, measure.statistic, combine=measure.combine)
+    return measure.estimate(strata)
 
 
 def _notes(compared: Sequence[ComparedSweep]) -> tuple[str, ...]:
-    remarks = [f"{one.name}: {one.comparison.remark}." for one in compared if one.comparison.remark]
+    remarks = [f"{one.name}: {one.comparison.cost.remark}." for one in compared if one.comparison.cost.remark]
     return (*remarks, *(note for pair in itertools.combinations(compared, 2) for note in _shared(*pair)))
 
 
@@ -102,43 +101,46 @@ def _shared(one: ComparedSweep, other: ComparedSweep) -> list[str]:
     return [f"{one.name} and {other.name} share {shared}: they are not independent, and intervals are too narrow."]
 
 
-def _headline(overall: Mapping[str, Estimate], units: Mapping[str, Mapping[str, Units]], named: int) -> str:
-    findings = {"times_cheaper": _cost(overall["times_cheaper"]), "relative_distortion": _quality(overall)}
-    over: dict[str, list[str]] = {}
-    for name, finding in findings.items():
-        if finding:
-            over.setdefault(_over(units[name], named), []).append(finding)
-    sentences = [f"{sweeps}, {'; '.join(found)}." for sweeps, found in over.items()]
-    return " ".join(sentences) or f"None of the {counted(named, 'sweep')} can be compared."
+def _headline(compared: Sequence[ComparedSweep], overall: Mapping[str, Estimate], named: int) -> str:
+    """Return in how many sweeps one run replaces the β-VAEs, and the cost and distortion over all of them."""
+    if not compared:
+        return f"None of the {counted(named, 'sweep')} can be compared."
+    findings: dict[str, list[str]] = {}
+    for estimate, write in ((overall["times_cheaper"], _cost), (overall["relative_distortion"], _quality)):
+        if estimate.value is not None:
+            findings.setdefault(_over(estimate), []).append(write(estimate, estimate.value))
+    text = "; ".join(f"over {over}, {' and '.join(found)}" for over, found in findings.items())
+    return f"{_answers(compared, named)}." + (f" {text[0].upper()}{text[1:]}." if text else "")
 
 
-def _over(units: Mapping[str, Units], named: int) -> str:
-    count = sum(bool(found.values) for found in units.values())
-    return f"Over {counted(count, 'sweep')}" if count == named else f"Over {count} of {counted(named, 'sweep')}"
+def _answers(compared: Sequence[ComparedSweep], named: int) -> str:
+    answers = [sweep.verdict.answer for sweep in compared]
+    others = [f"{answers.count(kind)} {kind}" for kind in ("no", "undecided") if kind in answers]
+    left_out = named - len(compared)
+    others += [f"{left_out} not compared"] if left_out else []
+    rest = f" ({', '.join(others)})" if others else ""
+    return f"One MR-VAE run replaces the β-VAEs in {answers.count('yes')} of {counted(named, 'sweep')}{rest}"
 
 
-def _cost(ratio: Estimate) -> str:
-    if ratio.value is None:
-        return ""
-    words, factor = ("less", ratio.value) if ratio.value >= 1 else ("more", 1 / ratio.value)
-    ends = interval(ratio, lambda value: f"{times(value)}×")
-    return f"one MR-VAE run costs {times(factor)} times {words} than the sweep of β-VAEs{_known(ratio, ends)}"
+def _cost(ratio: Estimate, value: float) -> str:
+    word, shown = ("less", ratio) if value >= 1 else ("more", ratio.inverse())
+    return f"it costs {times(max(value, 1 / value))} times {word} ({_known(shown, times)})"
 
 
-def _quality(overall: Mapping[str, Estimate]) -> str:
-    relative, chance = overall["relative_distortion"], overall["probability"]
-    if relative.value is None or chance.value is None:
-        return ""
-    change = percent_change(abs(relative.value)).removeprefix("+")
-    ends, odds = interval(relative, percent_change), interval(chance, lambda value: f"{value:.2f}")
-    return (
-        f"the mean distortion of an MR-VAE is {change} {'lower' if relative.value < 0 else 'higher'} than that of the "
-        f"β-VAEs{_known(relative, ends)}, and lower with a probability of {chance.value:.2f}{_known(chance, odds)}"
-    )
+def _quality(relative: Estimate, value: float) -> str:
+    change = percent_change(abs(value)).removeprefix("+")
+    word = "lower" if value < 0 else "higher"
+    return f"its distortion at equal rates is {change} {word} ({_known(relative, percent_change)})"
 
 
-def _known(estimate: Estimate, ends: str) -> str:
-    return f" ({ends}, {percent(estimate.level)} interval)" if ends else " (no interval)"
+def _over(estimate: Estimate) -> str:
+    seeds = f"{' + '.join(map(str, estimate.seeds))} seed{'' if sum(estimate.seeds) == 1 else 's'}"
+    return f"{counted(len(estimate.seeds), 'sweep')} ({seeds})"
+
+
+def _known(estimate: Estimate, write: Callable[[float], str]) -> str:
+    ends = interval(estimate, write)
+    return f"{percent(estimate.level)} interval {ends}" if ends else "no interval"
 
 
 def missing_results(sweep_comparison: SweepComparison) -> tuple[str, ...]:

@@ -1,28 +1,28 @@
 """The numbers by which sweeps are compared.
 
 Distortions of different data are not comparable. Only numbers without a unit are averaged over sweeps: ratios of
-compute, differences relative to the β-VAEs, and probabilities.
+compute, and differences relative to the β-VAEs.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from evaluation.report.analysis.verdict import verdict
 from evaluation.report.formatting import difference, percent, percent_change, times
-from evaluation.statistics import probability_of_improvement
+from evaluation.statistics import mean_over_datasets, ratio_over_datasets, without_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from evaluation.report.analysis.comparison import Comparison, OverSeeds
     from evaluation.report.analysis.summary import ReportSummary
+    from evaluation.report.analysis.verdict import Verdict
     from evaluation.report.content.contents import SweepRecord
-    from evaluation.report.content.series import SeedCurve, Series
-
-Pair = tuple[float, float]
+    from evaluation.report.content.series import Series
+    from evaluation.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,17 @@ class ComparedSweep:
         named = {one.name: one for one in self.summary.series}
         return named[self.comparison.single], named[self.comparison.sweep]
 
-    def pairs(self, of: Callable[[SeedCurve], float | None]) -> tuple[Pair, ...]:
-        """Return a number of both methods for each seed; empty if any seed has none."""
-        single, sweep = (tuple(of(seed) for seed in one.seeds) for one in self.series)
-        pairs = zip(single, sweep, strict=True)
-        known = tuple((one, other) for one, other in pairs if one is not None and other is not None)
-        return known if len(known) == len(single) else ()
+    @property
+    def verdict(self) -> Verdict:
+        """Whether one run replaces this sweep."""
+        return verdict(self.comparison)
 
 
 @dataclass(frozen=True)
 class Units:
-    """The values of the seeds of a sweep, by rising seed; if there are none, the reason."""
+    """One number for each seed of a sweep, by rising seed; if there are none, the reason."""
 
-    values: tuple[Any, ...]
+    values: tuple[float, ...]
     reason: str = ""
 
 
@@ -64,17 +62,17 @@ class Units:
 class Measure:
     """A number by which sweeps are compared.
 
-    `statistic` is over the seeds of one sweep, and `combine` over the sweeps; it is None for numbers in the unit of
-    distortion, which differs between sweeps. `beside` returns a text to show below the number of a sweep.
+    `estimate` is over the seeds of one or several sweeps. Numbers that have a unit, which differs between sweeps, are
+    not averaged over sweeps. `beside` returns a text to show below the number of a sweep.
     """
 
     name: str
     head: str
     meaning: str
     units: Callable[[ComparedSweep], Units]
-    statistic: Callable[[Sequence[Any]], float]
-    combine: Callable[[Sequence[float]], float] | None
+    estimate: Callable[[Mapping[str, Sequence[float]]], Estimate]
     write: Callable[[float], str]
+    has_unit: bool = False
     beside: Callable[[ComparedSweep], str] = lambda _: ""
 
 
@@ -82,98 +80,86 @@ def _over_seeds(found: OverSeeds) -> Units:
     return Units(found.values, found.reason)
 
 
-def _distortions(sweep: ComparedSweep) -> Units:
-    """Return the mean distortions of both methods over the rates that the sweep's report compares."""
-    reason = sweep.comparison.distortion.reason
-    return Units((), reason) if reason else Units(sweep.pairs(lambda seed: seed.mean_distortion))
-
-
 def _relative_distortions(sweep: ComparedSweep) -> Units:
-    found = _distortions(sweep)
-    if any(other <= 0 for _, other in found.values):
+    found = sweep.comparison.equal_rates
+    if found.distortion.reason:
+        return Units((), found.distortion.reason)
+    if any(other <= 0 for other in found.sweep):
         return Units((), "a relative difference needs mean distortions above zero")
-    return found
+    return Units(tuple(one / other for one, other in zip(found.distortion.values, found.sweep, strict=True)))
 
 
-def _hypervolumes(sweep: ComparedSweep) -> Units:
-    """Return the hypervolumes of both methods at the same number of β values."""
-    pairs = sweep.pairs(lambda seed: seed.hypervolume_same_betas)
+def _reached(sweep: ComparedSweep) -> Units:
+    found = sweep.comparison.equal_rates
+    return Units(found.reached, "" if found.reached else found.distortion.reason)
+
+
+def _relative_hypervolumes(sweep: ComparedSweep) -> Units:
+    """Return the differences at the same number of β values, relative to the β-VAEs."""
+    pairs = _hypervolumes(sweep)
     if not pairs:
         return Units((), sweep.comparison.distortion.reason or "not defined for these curves")
     if any(other <= 0 for _, other in pairs):
         return Units((), "the β-VAEs dominate no part of the reference rectangle")
-    return Units(pairs)
+    return Units(tuple(one / other - 1 for one, other in pairs))
 
 
-def _mean_difference(pairs: Sequence[Pair]) -> float:
-    return math.fsum(one - other for one, other in pairs) / len(pairs)
-
-
-def _relative_difference(pairs: Sequence[Pair]) -> float:
-    return math.fsum(one - other for one, other in pairs) / math.fsum(other for _, other in pairs)
+def _hypervolumes(sweep: ComparedSweep) -> list[tuple[float, float]]:
+    single, sweeps = ([seed.hypervolume_same_betas for seed in one.seeds] for one in sweep.series)
+    pairs = [(a, b) for a, b in zip(single, sweeps, strict=True) if a is not None and b is not None]
+    return pairs if len(pairs) == len(single) else []
 
 
 def _both_hypervolumes(sweep: ComparedSweep) -> str:
-    pairs = _hypervolumes(sweep).values
-    return " / ".join(f"{statistics.fmean(values):.3f}" for values in zip(*pairs, strict=True))
+    return " / ".join(f"{statistics.fmean(values):.3f}" for values in zip(*_hypervolumes(sweep), strict=True))
 
 
-def _share_reached(sweep: ComparedSweep) -> str:
-    share = sweep.comparison.share
-    return f"at {percent(share)}" if share < 1 else ""
+def _answer(sweep: ComparedSweep) -> str:
+    return {"yes": "replaces the sweep", "no": "does not replace it", "undecided": "undecided"}[sweep.verdict.answer]
+
+
+def _without(estimate: Callable[[Mapping[str, Sequence[float]]], Estimate]) -> Callable[..., Estimate]:
+    """Return the estimate of shares that end at 100 %, or of hypervolumes, whose reference depends on all seeds."""
+    return lambda values: without_interval(estimate(values))
 
 
 MEASURES = (
     Measure(
         "times_cheaper",
         "times cheaper",
-        "Device time of training and evaluation of the sweep’s β-VAEs over that of the one MR-VAE run of the same "
-        "seed. Over seeds and over sweeps: the geometric mean.",
+        "CPU time, or device time of GPUs, of training and evaluation of the sweep’s β-VAEs over that of the one "
+        "MR-VAE run of the same seed. Over seeds and over sweeps: the geometric mean.",
         lambda sweep: _over_seeds(sweep.comparison.times_cheaper),
-        statistics.geometric_mean,
-        statistics.geometric_mean,
+        ratio_over_datasets,
         times,
-    ),
-    Measure(
-        "equal_quality",
-        "at equal quality",
-        "Training time of the sweep to reach a quality (hypervolume) over that of the MR-VAE. The quality is the "
-        "sweep’s best, or the share of it that is shown if the MR-VAE does not reach the best. Over seeds and over "
-        "sweeps: the geometric mean.",
-        lambda sweep: _over_seeds(sweep.comparison.equal_quality),
-        statistics.geometric_mean,
-        statistics.geometric_mean,
-        times,
-        _share_reached,
+        beside=_answer,
     ),
     Measure(
         "distortion_difference",
         "distortion",
-        "The MR-VAE’s mean distortion minus that of the β-VAEs, over the rates that all curves of the sweep span, in "
-        "the sweep’s own unit (sse: summed squared error). Below zero is better. Not averaged over sweeps.",
-        _distortions,
-        _mean_difference,
-        None,
+        "The MR-VAE’s mean distortion minus that of the β-VAEs at equal rates, in the sweep’s own unit (sse: summed "
+        "squared error). Below zero is better. Not averaged over sweeps.",
+        lambda sweep: _over_seeds(sweep.comparison.distortion),
+        mean_over_datasets,
         difference,
+        has_unit=True,
     ),
     Measure(
         "relative_distortion",
         "distortion, relative",
         "The same difference as a share of the mean distortion of the β-VAEs. Over sweeps: the mean.",
         _relative_distortions,
-        _relative_difference,
-        statistics.fmean,
+        mean_over_datasets,
         percent_change,
     ),
     Measure(
-        "probability",
-        "P(lower)",
-        "The probability that the mean distortion of an MR-VAE of any seed is lower than that of the β-VAEs of any "
-        "seed (Agarwal et al. 2021); 0.5 means no difference. Over sweeps: the mean.",
-        _distortions,
-        probability_of_improvement,
-        statistics.fmean,
-        "{:.2f}".format,
+        "rates_reached",
+        "rates reached",
+        "The share of the sweep’s rates that the MR-VAE’s curve spans, over which distortions are compared. Over "
+        "sweeps: the mean.",
+        _reached,
+        _without(mean_over_datasets),
+        percent,
     ),
     Measure(
         "bd_distortion",
@@ -181,9 +167,18 @@ MEASURES = (
         "The Bjøntegaard difference: the MR-VAE’s distortion minus that of the β-VAEs at equal rate, averaged over the "
         "logarithm of the rate, in the sweep’s own unit. Below zero is better. Not averaged over sweeps.",
         lambda sweep: _over_seeds(sweep.comparison.bd_distortion),
-        statistics.fmean,
-        None,
+        mean_over_datasets,
         difference,
+        has_unit=True,
+    ),
+    Measure(
+        "equal_quality",
+        "at equal quality",
+        "Training time of the sweep over that of the MR-VAE to reach the lower of their best qualities "
+        "(hypervolumes). Over seeds and over sweeps: the geometric mean.",
+        lambda sweep: _over_seeds(sweep.comparison.equal_quality),
+        _without(ratio_over_datasets),
+        times,
     ),
     Measure(
         "relative_hypervolume",
@@ -191,11 +186,10 @@ MEASURES = (
         "The hypervolume of the MR-VAE at the sweep’s β values minus that of the β-VAEs, relative to theirs. Below it: "
         "both hypervolumes, as shares of the reference rectangle of the sweep’s own report. Above zero is better. Over "
         "sweeps: the mean.",
-        _hypervolumes,
-        _relative_difference,
-        statistics.fmean,
+        _relative_hypervolumes,
+        _without(mean_over_datasets),
         percent_change,
-        _both_hypervolumes,
+        beside=_both_hypervolumes,
     ),
 )
 """In the order in which they are shown."""

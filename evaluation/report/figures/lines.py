@@ -1,7 +1,12 @@
-"""The curves of a figure: a line for each seed, their mean, and the band between them."""
+"""The curves of a figure: a line for each seed, their mean, and the band between them.
+
+Rate-distortion curves are drawn as they are compared: the lower envelope, interpolated by a monotone cubic
+(`evaluation.curves.interpolate`). Curves of metrics over β join their points by straight lines.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from statistics import fmean
@@ -9,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evaluation.curves import interpolate, lower_envelope
 from evaluation.operating_points import common_beta, same_point
 
 if TYPE_CHECKING:
@@ -16,12 +22,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from evaluation.curves import RatePoint
     from evaluation.metrics.catalogue import Quantity
     from evaluation.operating_points import Betas
     from evaluation.records import Point
     from evaluation.report.content.series import SeedCurve, Series
 
 Place = tuple[float, float]
+
+PIECES = 9
+"""The number of straight pieces between two points of an interpolated curve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +73,30 @@ def mean_points(lines: Sequence[Line]) -> list[Place]:
             if betas in found:
                 found[betas].append((float(x), float(y)))
     return sorted((fmean(x for x, _ in places), fmean(y for _, y in places)) for places in found.values())
+
+
+def interpolated(curve: Sequence[RatePoint]) -> tuple[Any, Any]:
+    """Return rates (N,) and distortions (N,) of the line through a curve; empty where it has fewer than two rates."""
+    envelope = lower_envelope(curve)
+    if len(envelope) < 2:  # noqa: PLR2004 (a line has two ends)
+        return np.empty(0), np.empty(0)
+    ends = itertools.pairwise(rate for rate, _ in envelope)
+    rates = np.concatenate([*(np.linspace(*pair, PIECES, endpoint=False) for pair in ends), [envelope[-1][0]]])
+    return rates, interpolate(curve)(rates)
+
+
+def seed_band(curves: Sequence[Sequence[RatePoint]]) -> tuple[Any, Any, Any] | None:
+    """Return rates that all curves span, and the smallest and largest interpolated value at each; None without any."""
+    lines = [interpolated(curve) for curve in curves]
+    if len(lines) < 2 or any(len(rates) == 0 for rates, _ in lines):  # noqa: PLR2004 (one curve has no band)
+        return None
+    low, high = max(rates[0] for rates, _ in lines), min(rates[-1] for rates, _ in lines)
+    if not low < high:
+        return None
+    every = np.unique(np.concatenate([rates for rates, _ in lines]))
+    rates = every[(every >= low) & (every <= high)]
+    heights = np.stack([interpolate(curve)(rates) for curve in curves])
+    return rates, heights.min(axis=0), heights.max(axis=0)
 
 
 def band(lines: Sequence[Line], scale: Callable[[Any], Any]) -> tuple[Any, Any, Any] | None:

@@ -1,19 +1,29 @@
 """Figures for papers: rate-distortion curves, metrics against β, and device time.
 
-Every seed is a thin line. With several seeds, a thick line with markers joins the mean points at each common β, and a
-band spans the smallest to the largest seed. Figures have no title.
+Every seed is a thin line. With several seeds, a thick line with markers goes through the mean points at each common β,
+and a band spans the smallest to the largest seed. Figures have no title.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evaluation.compute import clock_of, compared
 from evaluation.metrics.catalogue import QUANTITIES
-from evaluation.report.figures.lines import band, finite, mean_points, metric_lines, plane_lines
+from evaluation.report.figures.lines import (
+    band,
+    finite,
+    interpolated,
+    mean_points,
+    metric_lines,
+    plane_lines,
+    seed_band,
+)
 from evaluation.report.figures.style import (
     COLUMN_INCHES,
     PHASES,
@@ -38,10 +48,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from evaluation.compute import Spent
+    from evaluation.compute import Clock, Spent
     from evaluation.metrics.catalogue import Quantity
     from evaluation.report.content.series import Series
-    from evaluation.report.figures.lines import Line
+    from evaluation.report.figures.lines import Line, Place
     from evaluation.report.figures.style import Kind, Look
 
 WIDTHS_INCHES = {"": COLUMN_INCHES, "-wide": TEXT_INCHES}
@@ -99,8 +109,10 @@ def _figures(series: Sequence[Series]) -> Iterator[tuple[str, Callable[[Figure],
         if any(finite(point.metrics.get(quantity.column)) is not None for point in points):
             name = quantity.column.removesuffix("_nats").removesuffix("_db").replace("_", "-")
             yield name, partial(_draw_metric, series=series, quantity=quantity)
-    if any(_by_device(one.spent) for one in series):
-        yield "device-time", partial(_draw_compute, series=series)
+    clock = clock_of(piece for one in series for piece in one.spent)
+    spent = {one.name: _of_a_seed(one, clock) for one in series}
+    if any(_by_device(pieces) for pieces in spent.values()):
+        yield "cost", partial(_draw_compute, spent=spent, clock=clock)
 
 
 def _drawn(width: float, draw: Callable[[Figure], None], kind: Kind) -> bytes:
@@ -113,7 +125,7 @@ def _draw_plane(figure: Figure, series: Sequence[Series], unit: str) -> None:
     axes = figure.add_subplot()
     lines = {one.name: plane_lines(one, unit) for one in series}
     label(axes, "rate (nats)", f"distortion ({DISTORTION_UNITS.get(unit, unit)})")
-    _draw_series(figure, axes, lines)
+    _draw_series(figure, axes, lines, _draw_plane_curves)
 
 
 def _draw_metric(figure: Figure, series: Sequence[Series], quantity: Quantity) -> None:
@@ -121,7 +133,7 @@ def _draw_metric(figure: Figure, series: Sequence[Series], quantity: Quantity) -
     axes.set_xscale("log")
     label(axes, "β", f"{quantity.label} ({quantity.unit})" if quantity.unit else quantity.label)
     lines = {one.name: metric_lines(one, quantity) for one in series}
-    _draw_series(figure, axes, lines, scale=np.log)
+    _draw_series(figure, axes, lines, _draw_metric_curves)
     if all(value.is_integer() for seeds in lines.values() for line in seeds for value in line.y.tolist()):
         count_in_whole_numbers(axes.yaxis)
     mark_betas(axes.xaxis)
@@ -131,18 +143,18 @@ def _draw_series(
     figure: Figure,
     axes: Axes,
     lines: Mapping[str, Sequence[Line]],
-    scale: Callable[[Any], Any] = np.asarray,
+    draw: Callable[[Axes, Sequence[Line], Look], bool],
 ) -> None:
     """Draw the lines of every series with points, in the same look in all figures of the sweep."""
     looks = {name: look for name, look in looks_of(list(lines)).items() if lines[name]}
-    bands = [_draw_curves(axes, lines[name], look, scale) for name, look in looks.items()]
+    bands = [draw(axes, lines[name], look) for name, look in looks.items()]
     add_legend(figure, looks, bands=any(bands))
 
 
 def _draw_panel(axes: Axes, title: str, series: Sequence[Series], looks: Mapping[str, Look]) -> bool:
     unit = next((point.distortion_unit for one in series for seed in one.seeds for point in seed.points), "nats")
     lines = {one.name: plane_lines(one, unit) for one in series}
-    bands = [_draw_curves(axes, lines[name], looks[name], np.asarray) for name in lines if lines[name]]
+    bands = [_draw_plane_curves(axes, lines[name], looks[name]) for name in lines if lines[name]]
     # A panel is too narrow for the full name.
     short = {"sse": "squared error"}.get(unit, DISTORTION_UNITS.get(unit, unit))
     label(axes, "rate (nats)", f"distortion ({short})")
@@ -151,25 +163,47 @@ def _draw_panel(axes: Axes, title: str, series: Sequence[Series], looks: Mapping
     return any(bands)
 
 
-def _draw_curves(axes: Axes, lines: Sequence[Line], look: Look, scale: Callable[[Any], Any]) -> bool:
-    """Draw a series, and return whether it has a band."""
-    common: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker}
-    if len(lines) == 1:
-        axes.plot(lines[0].x, lines[0].y, **common)
-        return False
-    for line in lines:
-        # With small markers, since a seed of a single β is a point and no line.
-        axes.plot(line.x, line.y, **{**common, "linestyle": "-"}, linewidth=0.5, alpha=0.7, markersize=1.5)
-    if mean := mean_points(lines):
-        axes.plot(*zip(*mean, strict=True), zorder=3, **common)
-    between = band(lines, scale)
+def _draw_plane_curves(axes: Axes, lines: Sequence[Line], look: Look) -> bool:
+    """Draw a series in the rate-distortion plane, and return whether it has a band."""
+    curves = [list(zip(line.x.tolist(), line.y.tolist(), strict=True)) for line in lines]
+    return _draw_curves(axes, curves, mean_points(lines), look, interpolated, seed_band(curves))
+
+
+def _draw_metric_curves(axes: Axes, lines: Sequence[Line], look: Look) -> bool:
+    """Draw a metric of a series over β, and return whether it has a band."""
+    curves = [list(zip(line.x.tolist(), line.y.tolist(), strict=True)) for line in lines]
+    between = band(lines, np.log) if len(lines) > 1 else None
+    return _draw_curves(axes, curves, mean_points(lines), look, lambda curve: zip(*curve, strict=True), between)
+
+
+def _draw_curves(
+    axes: Axes,
+    curves: Sequence[Sequence[Place]],
+    mean: Sequence[Place],
+    look: Look,
+    line_of: Callable[[Sequence[Place]], Any],
+    between: tuple[Any, Any, Any] | None,
+) -> bool:
+    """Draw the line and the points of every seed, and with several seeds their mean and the band between them."""
+    common: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes}
+    points: dict[str, Any] = {"color": look.colour, "linestyle": "none", "marker": look.marker}
+    if len(curves) == 1:
+        mean = curves[0]
+    else:
+        for curve in curves:
+            # With small markers, since a seed of a single β is a point and no line.
+            axes.plot(*line_of(curve), color=look.colour, linewidth=0.5, alpha=0.7)
+            axes.plot(*zip(*curve, strict=True), **points, alpha=0.7, markersize=1.5)
+    if mean:
+        axes.plot(*line_of(mean), zorder=3, **common)
+        axes.plot(*zip(*mean, strict=True), zorder=3, **points)
     if between is not None:
         axes.fill_between(*between, color=look.colour, alpha=0.18, linewidth=0, zorder=1)
     return between is not None
 
 
-def _draw_compute(figure: Figure, series: Sequence[Series]) -> None:
-    bars = [bar for one in series for bar in _bars(one)]
+def _draw_compute(figure: Figure, spent: Mapping[str, Sequence[Spent]], clock: Clock) -> None:
+    bars = [bar for name, pieces in spent.items() for bar in _bars(name, pieces)]
     unit, seconds = _time_unit(max(sum(parts.values()) for _, parts in bars))
     axes = figure.add_subplot()
     for row, (_, parts) in enumerate(bars):
@@ -180,16 +214,22 @@ def _draw_compute(figure: Figure, series: Sequence[Series]) -> None:
             start += length
     axes.set_yticks(range(len(bars)), [name for name, _ in bars])
     axes.invert_yaxis()
-    label(axes, f"device time of all seeds ({unit})", "")
+    label(axes, f"{clock} per seed ({unit})", "")
     axes.grid(visible=False, axis="y")
     figure.set_figheight(0.7 + 0.13 * sum(2 + name.count("\n") for name, _ in bars))
     add_phases(figure, {phase for _, parts in bars for phase, spent in parts.items() if spent > 0})
 
 
-def _bars(series: Series) -> list[tuple[str, dict[str, float]]]:
-    devices = _by_device(series.spent)
+def _of_a_seed(series: Series, clock: Clock) -> list[Spent]:
+    """Return the compared costs of a series, as the mean over its seeds."""
+    pieces = compared(series.spent, clock)
+    return [replace(piece, device_seconds=piece.device_seconds / len(series.seeds)) for piece in pieces]
+
+
+def _bars(name: str, pieces: Sequence[Spent]) -> list[tuple[str, dict[str, float]]]:
+    devices = _by_device(pieces)
     return [
-        (wrapped(f"{series.name} on {kind}" if len(devices) > 1 else series.name, BAR_LABEL_CHARACTERS), parts)
+        (wrapped(f"{name} on {kind}" if len(devices) > 1 else name, BAR_LABEL_CHARACTERS), parts)
         for kind, parts in devices.items()
     ]
 
@@ -198,10 +238,8 @@ def _by_device(pieces: Sequence[Spent]) -> dict[str, dict[str, float]]:
     """Return the device-seconds of each phase by device kind; kinds are never added."""
     found: dict[str, dict[str, float]] = {}
     for piece in pieces:
-        phase = piece.phase if piece.phase in PHASES else "other"
-        part = phase if piece.useful else "lost"
         parts = found.setdefault(piece.device_kind, {})
-        parts[part] = parts.get(part, 0.0) + piece.device_seconds
+        parts[piece.phase] = parts.get(piece.phase, 0.0) + piece.device_seconds
     return {kind: parts for kind, parts in found.items() if sum(parts.values()) > 0}
 
 

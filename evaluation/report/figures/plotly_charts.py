@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from evaluation.curves import interpolate, lower_envelope, pareto_front
+from evaluation import compute
+from evaluation.curves import pareto_front
 from evaluation.operating_points import beta_range_text, beta_text, curve_order, over_beta
 from evaluation.report.content.metrics import measured_quantities
 from evaluation.report.content.series import grouped, is_finite, pairs_of
-from evaluation.report.figures.lines import finite
+from evaluation.report.figures.lines import finite, interpolated, seed_band
 from evaluation.report.figures.pictures import picture_data
 from evaluation.report.figures.text_samples import text_data
 from evaluation.report.formatting import DISTORTION_UNITS
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from evaluation.report.content.contents import SweepRecord, TrialRecord
     from evaluation.report.content.series import Series
 
-BAND_RATES = 33
-"""The number of evenly spaced rates of a band, besides those of the points."""
-
 MOST_CURVES = 400
 """The largest number of curves in a chart: more are slow to draw and cannot be told apart."""
 
@@ -48,14 +44,21 @@ def chart_data(sweep: SweepRecord, summary: ReportSummary) -> dict[str, Any]:
     trials = [trial for trial in sweep.trials if trial.series in names]
     histories = [trial for trial in trials if trial.history]
     units = sorted({point.distortion_unit for trial in trials for point in trial.points})
+    clock = compute.clock_of(piece for one in summary.series for piece in one.spent)
     return {
         "series": [{"name": one.name, "multirate": one.method == "mr-vae"} for one in series],
         "left_out_series": len(summary.series) - len(series),
         "planes": [_plane(unit, [one.name for one in series], trials) for unit in units],
-        "rates": summary.scale.rates,
+        "rates": summary.comparison.equal_rates.rates if summary.comparison else summary.scale.rates,
         "frontiers": [_frontier(line) for line in frontier_lines(summary.comparisons) if line.series in names],
         "metrics": metric_curves(trials),
-        "compute": [_bar(one.name, piece) for one in series for piece in one.spent if piece.device_seconds > 0],
+        "compute": [
+            _bar(one, piece)
+            for one in series
+            for piece in compute.compared(one.spent, clock)
+            if piece.device_seconds > 0
+        ],
+        "clock": clock,
         "history": [_history(trial) for trial in histories[:MOST_HISTORIES]],
         "left_out_histories": max(len(histories) - MOST_HISTORIES, 0),
         "pictures": picture_data(trials),
@@ -125,25 +128,11 @@ def _bands(curves: Mapping[tuple[int, int], Sequence[RatePoint]], names: Sequenc
     """Return the smallest and largest value of each series at the rates that all of its seeds span."""
     seeds = grouped(curves, lambda key: key[0])
     found = ((names[index], seed_band([curves[key] for key in keys])) for index, keys in seeds.items())
-    return [{"series": name, "rates": rates, "low": low, "high": high} for name, (rates, low, high) in found if rates]
-
-
-def seed_band(curves: Sequence[Sequence[RatePoint]]) -> tuple[list[float], list[float], list[float]]:
-    """Return rates, and the smallest and largest value of the curves' interpolated lower envelopes there.
-
-    All are empty for a single curve, for a curve with fewer than two rates, and without common rates.
-    """
-    envelopes = [lower_envelope(curve) for curve in curves]
-    if len(curves) < 2 or min(map(len, envelopes)) < 2:  # noqa: PLR2004 (two curves of two ends)
-        return [], [], []
-    low, high = max(envelope[0][0] for envelope in envelopes), min(envelope[-1][0] for envelope in envelopes)
-    if not low < high:
-        return [], [], []
-    # Curves bend at their points.
-    bends = [rate for envelope in envelopes for rate, _ in envelope if low < rate < high]
-    rates = sorted({*np.linspace(low, high, BAND_RATES).tolist(), *bends})
-    heights = np.stack([interpolate(curve)(rates) for curve in curves])
-    return rates, heights.min(0).tolist(), heights.max(0).tolist()
+    return [
+        {"series": name, **{part: values.tolist() for part, values in zip(("rates", "low", "high"), band, strict=True)}}
+        for name, band in found
+        if band is not None
+    ]
 
 
 def metric_curves(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
@@ -179,7 +168,9 @@ def _over_beta(quantity: Quantity, key: tuple[str, int], points: Sequence[Point]
 
 def _columns(points: list[Point]) -> dict[str, Any]:
     points = sorted(points, key=lambda point: curve_order(point.betas))
+    rates, distortions = interpolated(pairs_of(points))
     return {
+        "line": {"rates": rates.tolist(), "distortions": distortions.tolist()},
         "betas": [beta_text(point.betas) for point in points],
         "rates": [point.rate_nats for point in points],
         "distortions": [point.distortion for point in points],
@@ -188,13 +179,12 @@ def _columns(points: list[Point]) -> dict[str, Any]:
     }
 
 
-def _bar(series: str, piece: Spent) -> dict[str, Any]:
+def _bar(series: Series, piece: Spent) -> dict[str, Any]:
     return {
-        "series": series,
-        "phase": piece.phase if piece.phase in ("train", "evaluate") else "other",
+        "series": series.name,
+        "phase": piece.phase,
         "device": piece.device_kind,
-        "useful": piece.useful,
-        "device_seconds": piece.device_seconds,
+        "device_seconds": piece.device_seconds / len(series.seeds),
     }
 
 

@@ -29,8 +29,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 
-PHASES = {"train": "#404040", "evaluate": "#8c8c8c", "other": "#d0d0d0", "lost": "#ffffff"}
-"""The parts of bars of device time and their colours; lost time is hatched."""
+PHASES = {"train": "#404040", "evaluate": "#8c8c8c"}
+"""The phases that are compared, and their colours."""
 
 SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, and has β
@@ -43,7 +43,6 @@ SETTINGS = {
     "axes.spines.right": False,
     "grid.linewidth": 0.4,
     "grid.color": "#e2e2e2",
-    "hatch.linewidth": 0.6,
     "lines.linewidth": 1.4,
     "lines.markersize": 4,
     # TrueType outlines: publishers refuse matplotlib's default Type 3.
@@ -142,7 +141,7 @@ def add_legend(figure: Figure, looks: Mapping[str, Look], *, bands: bool) -> Non
 
 
 def add_phases(figure: Figure, phases: set[str]) -> None:
-    """Put a legend of the phases of device time above the axes."""
+    """Put a legend of the phases above the axes."""
     from matplotlib.patches import Patch
 
     _place_legend(figure, [(phase, Patch(**bar_style(phase))) for phase in PHASES if phase in phases])
@@ -150,8 +149,7 @@ def add_phases(figure: Figure, phases: set[str]) -> None:
 
 def bar_style(phase: str) -> dict[str, Any]:
     """Return the fill of a phase's part of a bar."""
-    hatch = "////" if phase == "lost" else None
-    return {"facecolor": PHASES[phase], "edgecolor": "#404040", "linewidth": 0.5, "hatch": hatch}
+    return {"facecolor": PHASES[phase], "edgecolor": "#404040", "linewidth": 0.5}
 
 
 def wrapped(name: str, characters: int) -> str:

@@ -221,7 +221,8 @@ def _columns(table: Table, chosen: Callable[[str], bool]) -> Table:
 def _compared(about: str, summary: ReportSummary) -> tuple[Table, str]:
     """Return the comparisons without the columns that do not fit, and a caption with the remarks."""
     table = comparisons_table(summary.comparisons)
-    text = f"The MR-VAE against the β-VAEs {about}: their device time over its own, and its distortion minus theirs."
+    clock = " or ".join(sorted({one.cost.clock for one in summary.comparisons}))
+    text = f"The MR-VAE against the β-VAEs {about}: their {clock} over its own, and its distortion minus theirs."
     intervals = next((one.times_cheaper.estimate.method for one in summary.comparisons), "")
     remarks = [
         f"{row[0].text} against {row[1].text}: {row[table.columns.index('remark')].text}."

@@ -40,7 +40,7 @@ def render_formats(sweep: SweepRecord, formats: Sequence[str]) -> dict[str, Cont
     summary = summarise(sweep)
     points = data_tables.points_table(sweep.trials)
     downloads = {
-        "points.csv": data_tables.points_csv(sweep.trials, points),
+        "points.csv": data_tables.points_csv(points),
         "costs.csv": data_tables.costs_csv((*sweep.trials, *sweep.tried)),
         "trials.csv": data_tables.trials_csv((*sweep.trials, *sweep.tried)),
         "seeds.csv": data_tables.seeds_csv(summary.series),

@@ -10,7 +10,7 @@ const short = (value) => Number(value.toPrecision(3)).toString();
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 const SYMBOLS = ["triangle-up-open", "square-open", "diamond-open", "cross-open", "star-open"];
-const PHASES = [["train", 1], ["evaluate", 0.6], ["other", 0.3]];
+const PHASES = [["train", 1], ["evaluate", 0.5]];
 const MULTIRATE_COLOURS = 3;
 const SINGLE_COLOURS = 5;
 
@@ -86,8 +86,12 @@ function bandTraces(band) {
 function planeTraces(plane) {
   const seen = new Set();
   const traces = plane.bands.flatMap(bandTraces);
+  // The line is the interpolated lower envelope, by which curves are compared; the points may be above it.
+  traces.push(...plane.curves.filter((curve) => curve.line.rates.length > 0).map((curve) => ({
+    ...seriesTrace(curve, seen, curve.line.rates, curve.line.distortions), mode: "lines", hoverinfo: "skip",
+  })));
   traces.push(...plane.curves.map((curve) => ({
-    ...seriesTrace(curve, seen, curve.rates, curve.distortions),
+    ...seriesTrace(curve, seen, curve.rates, curve.distortions), mode: "markers",
     customdata: curve.betas.map((beta, index) => [beta, curve.seed, curve.elbos[index]?.toPrecision(4) ?? "–", curve.active_units[index] ?? "–"]),
     hovertemplate: `<b>${plain(curve.series)}</b>, β %{customdata[0]}<br>rate %{x:.4g} nats<br>distortion %{y:.4g}<br>` +
       "ELBO %{customdata[2]}<br>active units %{customdata[3]}<br>seed %{customdata[1]}<extra></extra>",
@@ -115,7 +119,7 @@ function drawPlanes() {
       x: logarithmic ? Math.log10(ends[1]) : ends[1], y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top",
       text: "rates compared", showarrow: false, font: { size: 11 }, xshift: -4,
     }] : [];
-    draw(target, planeTraces(plane), layout(target.clientWidth, 470, x, axis(`distortion, ${plain(plane.unit)}`), { shapes: rules, annotations: notes }));
+    draw(target, planeTraces(plane), layout(target.clientWidth, 430, x, axis(`distortion, ${plain(plane.unit)}`), { shapes: rules, annotations: notes }));
   });
 }
 
@@ -136,24 +140,20 @@ function drawCompute() {
   const total = (matches) => labels.map((label) => data.compute
     .filter((row) => barLabel(row, devices) === label && matches(row))
     .reduce((sum, row) => sum + row.device_seconds, 0));
-  const useful = total((row) => row.useful);
   const [divisor, unit] = timeUnit(Math.max(0, ...total(() => true)));
   const names = labels.map((label) => styles.get(data.compute.find((row) => barLabel(row, devices) === label).series).colour);
   const bar = (name, seconds, marker) => ({
     type: "bar", orientation: "h", name, y: labels, x: seconds.map((value) => value / divisor), marker, width: 0.55,
     hovertemplate: `%{y}<br>${name} %{x:.3g} ${unit}<extra></extra>`,
   });
-  const traces = PHASES.map(([phase, opacity]) => bar(phase, total((row) => row.useful && row.phase === phase), { color: names.map((name) => faded(name, opacity)) }));
-  const lost = total((row) => !row.useful);
-  if (lost.some((seconds) => seconds > 0)) {
-    traces.push(bar("lost", lost, { color: colour("card"), pattern: { shape: "/", fgcolor: colour("muted"), size: 6 }, line: { color: colour("muted"), width: 1 } }));
-  }
+  const traces = PHASES.map(([phase, opacity]) => bar(phase, total((row) => row.phase === phase), { color: names.map((name) => faded(name, opacity)) }));
+  const whole = total(() => true);
   const notes = labels.map((label, index) => ({
-    x: (useful[index] + lost[index]) / divisor, y: label, text: `${short(useful[index] / divisor)} ${unit}`,
+    x: whole[index] / divisor, y: label, text: `${short(whole[index] / divisor)} ${unit}`,
     showarrow: false, xanchor: "left", xshift: 5, font: { color: colour("text") },
   }));
   const y = axis("", { autorange: "reversed", tickfont: { color: colour("text") } });
-  const x = axis(`device time, ${unit}`, { range: [0, 1.2 * Math.max(0, ...total(() => true)) / divisor || 1], tickformat: "~r" });
+  const x = axis(`${data.clock}, ${unit}`, { range: [0, 1.2 * Math.max(0, ...total(() => true)) / divisor || 1], tickformat: "~r" });
   draw(target, traces, layout(target.clientWidth, 104 + 44 * labels.length, x, y, {
     barmode: "stack", annotations: notes, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { color: colour("text") } },
   }));
@@ -178,7 +178,7 @@ function drawFrontiers() {
         `seed ${line.seed}<extra></extra>`,
     };
   });
-  const x = axis(`training time, device ${unit}`, { type: "log", tickformat: "~r", dtick: "D2" });
+  const x = axis(`${data.clock} of training, ${unit}`, { type: "log", tickformat: "~r", dtick: "D2" });
   draw(target, traces, layout(target.clientWidth, 300, x, axis("hypervolume", { rangemode: "tozero" })));
 }
 

@@ -30,9 +30,10 @@ FOLDER = Path(__file__).parent
 TITLE = "One MR-VAE against sweeps of β-VAEs"
 
 OVERALL = (
-    "Over all sweeps, only numbers without a unit are averaged. Intervals are 95 % percentile bootstrap over the "
-    "seeds, resampled within each sweep and paired between methods. Sweeps are not resampled, so intervals apply to "
-    "these sweeps only (Agarwal et al. 2021). If one sweep has a single seed, there is no interval over all."
+    "Over all sweeps, only numbers without a unit are averaged. Intervals are 95 % intervals of Student’s t over "
+    "seeds, of differences that are paired by seed; those of ratios are of their logarithms. Over all sweeps the "
+    "variances of the sweeps are added (Welch and Satterthwaite), so these intervals apply to these sweeps only. If "
+    "one sweep has a single seed, there is no interval over all."
 )
 
 
@@ -143,7 +144,7 @@ def _about(sweep: ComparedSweep) -> str:
 def _cell(measure: Measure, estimate: Estimate, sweep: ComparedSweep) -> Cell:
     if estimate.value is None:
         return Cell(NONE, title=estimate.reason)
-    unit = f" {sweep.summary.scale.unit}" if measure.combine is None else ""
+    unit = f" {sweep.summary.scale.unit}" if measure.has_unit else ""
     notes = [interval(estimate, measure.write), measure.beside(sweep)]
     return Cell(f"{measure.write(estimate.value)}{unit}", note="; ".join(filter(None, notes)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from evaluation.report.formatting import difference, interval, listed, percent, percent_change, share_difference, times
@@ -24,19 +25,18 @@ class _Column:
 
 COLUMNS = (
     _Column("times cheaper", lambda one: one.times_cheaper, times),
-    _Column("training, equal quality", lambda one: one.equal_quality, times),
-    _Column("quality, equal training", lambda one: one.equal_compute, share_difference),
-    _Column("mean distortion, difference", lambda one: one.distortion, difference),
+    _Column("distortion, equal rates", lambda one: one.distortion, difference),
     _Column("BD-distortion", lambda one: one.bd_distortion, difference),
     _Column("BD-rate", lambda one: one.bd_rate, lambda value: percent_change(value / 100)),
+    _Column("training, equal quality", lambda one: one.equal_quality, times),
+    _Column("quality, equal training", lambda one: one.equal_compute, share_difference),
 )
-PROBABILITY = "P(lower)"
 WORDS = frozenset(("method", "against", "remark"))
 
 
 def comparisons_table(comparisons: Sequence[Comparison]) -> Table:
     """Return one row for each pair of series: the numbers with their intervals, and the reasons for missing ones."""
-    heads = ("method", "against", *(column.head for column in COLUMNS), PROBABILITY, "remark")
+    heads = ("method", "against", *(column.head for column in COLUMNS), "remark")
     return without_empty(Table(heads, tuple(_row(one) for one in comparisons), words=WORDS))
 
 
@@ -53,8 +53,7 @@ def comparisons_by_seed(comparisons: Sequence[Comparison]) -> Table:
 
 def _row(one: Comparison) -> tuple[Cell, ...]:
     numbers = (_number(column.of(one).estimate, column.write, _level(column, one)) for column in COLUMNS)
-    probability = _number(one.improvement, "{:.2f}".format, "")
-    return (Cell(one.single), Cell(one.sweep), *numbers, probability, Cell(_remark(one)))
+    return (Cell(one.single), Cell(one.sweep), *numbers, Cell(_remark(one)))
 
 
 def _number(estimate: Estimate, write: Callable[[float], str], level: str) -> Cell:
@@ -65,8 +64,8 @@ def _number(estimate: Estimate, write: Callable[[float], str], level: str) -> Ce
 
 def _level(column: _Column, one: Comparison) -> str:
     """Return a remark on a number besides its interval."""
-    if column.of(one) is one.equal_quality and one.share < 1:
-        return f"at {percent(one.share)}"
+    if column.of(one) is one.distortion and one.equal_rates.reached:
+        return f"{percent(fmean(one.equal_rates.reached))} of the rates"
     if column.of(one) is one.bd_distortion and one.bd_overlap is not None:
         return f"{percent(one.bd_overlap)} of the rates"
     return ""
@@ -82,7 +81,5 @@ def _remark(one: Comparison) -> str:
     for column in COLUMNS:
         if column.of(one).reason:
             lacking.setdefault(column.of(one).reason, []).append(column.head)
-    if one.improvement.value is None:
-        lacking.setdefault(one.improvement.reason, []).append(PROBABILITY)
     reasons = [f"no {listed(heads)}: {reason}" for reason, heads in lacking.items()]
-    return "; ".join([one.remark, *reasons] if one.remark else reasons)
+    return "; ".join([one.cost.remark, *reasons] if one.cost.remark else reasons)

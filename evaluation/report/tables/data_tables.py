@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 FORMULA = re.compile(r"^([=+\-@\t\r])")
 """How a text begins that a spreadsheet takes for a formula (OWASP, CSV Injection)."""
+ANNEALING = "method.annealing"
+IN_POINTS = frozenset(("seed", "method.beta", "method.kind", "numerics"))
+"""Settings that the columns of points have under other names, or that say nothing of the model."""
 TRIAL_COLUMNS = (
     "trial_id",
     "series",
@@ -64,19 +67,43 @@ SEED_COLUMNS = (
 
 
 def points_table(trials: Sequence[TrialRecord]) -> pa.Table:
-    """Return every operating point as an Arrow table of the points schema."""
-    return records.to_table(Point, [point for trial in trials for point in trial.points])
+    """Return every operating point as an Arrow table: its series, the columns of the points schema, and settings.
+
+    Settings are texts, by dotted name such as "method.annealing": all that differ between the trials, and the
+    annealing.
+    """
+    measured = [trial for trial in trials if trial.points]
+    table = records.to_table(Point, [point for trial in measured for point in trial.points])
+    labels: dict[str, list[str | None]] = {"series": [trial.series for trial in measured]}
+    labels |= {name: [(trial.settings or {}).get(name) for trial in measured] for name in _telling_settings(measured)}
+    lengths = [len(trial.points) for trial in measured]
+    columns = {name: pa.chunked_array([_repeated(values, lengths)]) for name, values in labels.items()}
+    series = {"series": columns.pop("series")}
+    return pa.table(series | {name: table[name] for name in table.column_names} | columns)
 
 
-def points_csv(trials: Sequence[TrialRecord], points: pa.Table) -> bytes:
-    """Return the `points_table` of the trials with a column for their series; list items are separated by spaces."""
-    return _labelled_csv([trial.series for trial in trials for _ in trial.points], points)
+def points_csv(points: pa.Table) -> bytes:
+    """Return a `points_table` as CSV; list items are separated by spaces."""
+    return _csv(points)
+
+
+def _telling_settings(trials: Sequence[TrialRecord]) -> list[str]:
+    """Return the settings in which trials differ, and the annealing; a point has its seed and β already."""
+    settings = [trial.settings or {} for trial in trials]
+    names = dict.fromkeys(name for each in settings for name in each)
+    differing = [name for name in names if len({each.get(name) for each in settings}) > 1 or name == ANNEALING]
+    return [name for name in differing if name not in IN_POINTS]
+
+
+def _repeated(values: Sequence[str | None], lengths: Sequence[int]) -> pa.Array:
+    return pa.array([value for value, length in zip(values, lengths, strict=True) for _ in range(length)], pa.string())
 
 
 def costs_csv(trials: Sequence[TrialRecord]) -> bytes:
     """Return every cost row of every attempt, with a column for its series."""
     costs = records.to_table(Cost, [cost for trial in trials for cost in trial.costs])
-    return _labelled_csv([trial.series for trial in trials for _ in trial.costs], costs)
+    series = pa.chunked_array([_repeated([trial.series for trial in trials], [len(trial.costs) for trial in trials])])
+    return _csv(pa.table({"series": series} | {name: costs[name] for name in costs.column_names}))
 
 
 def trials_csv(trials: Sequence[TrialRecord]) -> bytes:
@@ -142,12 +169,11 @@ def _single(seconds: dict[str, float]) -> float | None:
     return sum(seconds.values()) if len(seconds) <= 1 else None
 
 
-def _labelled_csv(series: Sequence[str], table: pa.Table) -> bytes:
+def _csv(table: pa.Table) -> bytes:
     # By Arrow, because there may be hundreds of thousands of rows.
-    columns = {"series": pa.chunked_array([series], pa.string())} | {name: table[name] for name in table.column_names}
     sink = io.BytesIO()
     options = arrow_csv.WriteOptions(quoting_style="needed", quoting_header="needed")
-    arrow_csv.write_csv(pa.table({name: _flat(column) for name, column in columns.items()}), sink, options)
+    arrow_csv.write_csv(pa.table({name: _flat(table[name]) for name in table.column_names}), sink, options)
     return sink.getvalue()
 
 

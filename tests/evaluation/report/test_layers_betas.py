@@ -121,4 +121,4 @@ def test_every_format_can_be_written(trials, build):
     assert [row["betas"] for row in rows][:3] == ["[0.1, 0.1] [10.0, 1.0]", "[0.1, 0.1]", "[0.1, 1.0]"]
     points = list(csv.DictReader(io.StringIO(files["csv"]["points.csv"].decode())))
     assert [row["betas"] for row in points][:2] == ["0.1 0.1", "0.1 1"]
-    assert set(render_figures(gather(trials)[0], "svg")) >= {"rate-distortion.svg", "psnr.svg", "device-time.svg"}
+    assert set(render_figures(gather(trials)[0], "svg")) >= {"rate-distortion.svg", "psnr.svg", "cost.svg"}

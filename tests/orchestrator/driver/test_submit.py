@@ -31,7 +31,8 @@ def test_sweep_is_run_and_reported(submitted):
     assert "done 3/3" in result.out
     assert "MR-VAE" in result.out
     assert "β-VAE, constant" in result.out
-    assert "(one seed, no interval)" in result.out
+    assert "one MR-VAE run" in result.out
+    assert "the sweep of 2 β-VAEs: it costs" in result.out
     assert "MLflow: `mrvae-orch ui" in result.out
     report = command_line.store / "sweeps/tiny/report/report.html"
     assert f"Report: {report}" in result.out

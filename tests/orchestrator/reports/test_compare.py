@@ -54,7 +54,7 @@ def test_sweeps_are_compared(invoke, store):
     folder = store.root / "comparisons" / "linear+nonlinear"
     assert {path.name for path in folder.iterdir()} == {"comparison.html", "comparison.md", "comparison.csv"}
     assert f"Comparison: {folder / 'comparison.html'}" in result.output
-    assert "Over 2 sweeps, one MR-VAE run costs" in result.output
+    assert "Over 2 sweeps (2 + 2 seeds), it costs" in result.output
     rows = rows_of(folder / "comparison.csv")
     assert [(row["kind"], row["sweep"], row["distortion_unit"], row["seeds"]) for row in rows] == [
         ("sweep", "linear", "sse", "2"),
@@ -73,7 +73,8 @@ def test_a_sweep_that_is_not_done_is_listed(invoke, tmp_path):
     result = invoke("compare", "linear", "nonlinear", "later", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "note: later: No trial has finished yet: 3 pending." in result.output
-    assert "Over 2 of 3 sweeps" in result.output
+    assert "of 3 sweeps (" in result.output
+    assert "1 not compared)" in result.output
     assert [row["kind"] for row in rows_of(tmp_path / "comparison.csv")] == ["sweep", "sweep", "left out", "overall"]
 
 

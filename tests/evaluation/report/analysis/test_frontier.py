@@ -53,18 +53,16 @@ def test_a_sweep_counts_as_its_best_subsets(build, pair):
 def test_equal_quality_and_equal_compute(build, pair):
     """The run takes 5 s for what takes the sweep 40 s; for its 10 s none of the β-VAEs can be trained."""
     found = summarise(build.sweep(*pair)).comparison
-    assert found.share == 1
     assert found.equal_quality.values == (8.0,)
     assert found.equal_compute.values == pytest.approx((290 / 3267,))
-    assert "takes 8.0 times less training than" in summarise(build.sweep(*pair)).headline
 
 
-def test_seeds_are_paired_and_have_an_interval(build, pair):
-    """8 and 4 times less: 32 ** 0.5 in the mean, and of two seeds the interval is both."""
+def test_seeds_are_paired_and_have_no_interval(build, pair):
+    """8 and 4 times less: 32 ** 0.5 in the mean. Their reference point depends on all seeds."""
     found = summarise(build.sweep(*pair, *build.straight_pair(seed=1))).comparison.equal_quality
     assert found.values == (8.0, 4.0)
     assert found.estimate.value == pytest.approx(32**0.5)
-    assert (found.estimate.low, found.estimate.high) == pytest.approx((4.0, 8.0))
+    assert (found.estimate.low, found.estimate.high) == (None, None)
 
 
 def test_only_training_that_became_the_result_counts(build, pair):
@@ -118,7 +116,7 @@ def test_what_cannot_be_drawn_is_said_where_it_would_stand(build, pair, changes,
     assert summary.comparison.frontiers.reason == reason
     assert f"The compute frontier is not shown: {reason}." in summary.missing
     assert f"Not shown: {reason}." in render_html(record, summary, {})
-    assert (summary.tiles[0].value, summary.tiles[3].value) == ("–", "–")
+    assert summary.comparison.equal_quality.reason == summary.comparison.equal_compute.reason == reason
 
 
 def test_times_on_calibrated_devices_are_converted_to_the_slowest(build, pair):
@@ -128,8 +126,8 @@ def test_times_on_calibrated_devices_are_converted_to_the_slowest(build, pair):
     summary = summarise(build.sweep(single, *sweep, speeds={"H200": 10.0, "cpu": 1.0}))
     assert [seconds for seconds, _ in steps(summary.comparison.frontiers.single[0])] == [50.0, 100.0]
     assert summary.comparison.equal_quality.values == (40 / 50,)
-    assert "converted by calibration: 1 s on H200 as 10.00 s on cpu" in summary.tiles[1].text
-    assert summary.tiles[4].text == "training time per image: the trials ran on different kinds of device"
+    assert "converted by calibration: 1 s on H200 as 10.00 s on cpu" in summary.tiles[0].text
+    assert summary.tiles[3].text == "training time per image: the trials ran on different kinds of device"
 
 
 def test_a_beta_vae_that_diverged_was_paid_for_and_gives_nothing(build, pair):

@@ -52,11 +52,11 @@ def test_each_figure_is_drawn_for_one_column_and_for_two(build):
     assert list(figures) == [
         "rate-distortion.svg",
         "rate-distortion-wide.svg",
-        "device-time.svg",
-        "device-time-wide.svg",
+        "cost.svg",
+        "cost-wide.svg",
     ]
     widths = {name: ET.fromstring(content).get("width") for name, content in figures.items()}  # noqa: S314 (our own)
-    assert widths["rate-distortion.svg"] == widths["device-time.svg"] == f"{3.3 * POINTS_PER_INCH:.6g}pt"
+    assert widths["rate-distortion.svg"] == widths["cost.svg"] == f"{3.3 * POINTS_PER_INCH:.6g}pt"
     assert widths["rate-distortion-wide.svg"] == f"{6.8 * POINTS_PER_INCH:.6g}pt"
 
 
@@ -101,7 +101,7 @@ def test_metrics_that_were_measured_are_drawn_against_beta(build):
         "rate-distortion.svg",
         "active-units.svg",
         "psnr.svg",
-        "device-time.svg",
+        "cost.svg",
     }
     assert {"β", "PSNR (dB)"} <= set(texts(figures["psnr.svg"]))
     assert "20.5" in "".join(texts(figures["psnr.svg"]))
@@ -121,16 +121,17 @@ def test_nothing_finished_draws_nothing(build):
 
 def test_times_of_different_devices_have_bars_of_their_own(build):
     costs = (build.cost(300.0), build.cost(60.0, device="cuda"), build.cost(30.0, outcome="failed", attempt=2))
-    svg = render_figures(series_of(build.trial("MR-VAE", [(1.0, 10, 80)], costs=costs)), "svg")["device-time.svg"]
+    svg = render_figures(series_of(build.trial("MR-VAE", [(1.0, 10, 80)], costs=costs)), "svg")["cost.svg"]
     words = texts(svg)
-    assert {"MR-VAE on cpu", "MR-VAE on cuda", "device time of all seeds (min)", "train", "lost"} <= set(words)
+    assert {"MR-VAE on cpu", "MR-VAE on cuda", "device time per seed (min)", "train"} <= set(words)
+    assert "lost" not in words
     assert "evaluate" not in words
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(119.0, "s"), (120.0, "min"), (7200.0, "h")])
 def test_bars_are_in_the_unit_of_the_longest(build, seconds, unit):
     svg = render_figures(series_of(build.trial("MR-VAE", [(1.0, 10, 80)], seconds=seconds)), "svg")
-    assert f"device time of all seeds ({unit})" in texts(svg["device-time.svg"])
+    assert f"device time per seed ({unit})" in texts(svg["cost.svg"])
 
 
 @pytest.mark.parametrize("name", ["$\\frac{$ & <b>", "_hidden_", "two\nlines\ttab", "bell\x07", "--> <!-- x"])

@@ -3,11 +3,14 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from evaluation.curves import mean_distortion
 from evaluation.report.analysis.summary import summarise
 from evaluation.report.figures import plotly_charts as charts
-from evaluation.report.figures.plotly_charts import chart_data, metric_curves, seed_band
+from evaluation.report.figures.lines import interpolated, seed_band
+from evaluation.report.figures.plotly_charts import chart_data, metric_curves
 
 
 def data_of(sweep):
@@ -34,7 +37,18 @@ def test_a_band_is_from_the_least_to_the_largest_seed(build):
     ],
 )
 def test_one_seed_or_curves_without_common_rates_have_no_band(curves):
-    assert seed_band(curves) == ([], [], [])
+    assert seed_band(curves) is None
+
+
+def test_lines_are_the_interpolation_by_which_curves_are_compared(build):
+    """The point that another dominates is beside the line, and the mean of the line is the number."""
+    curve = [(10.0, 90.0), (15.0, 95.0), (20.0, 78.0), (35.0, 70.0)]
+    rates, distortions = interpolated(curve)
+    assert [point in zip(rates, distortions, strict=True) for point in curve] == [True, False, True, True]
+    mean = np.trapezoid(distortions, rates) / (rates[-1] - rates[0])
+    assert mean == pytest.approx(mean_distortion(curve, (10.0, 35.0)), rel=1e-3)
+    (plane,) = data_of(build.sweep(build.trial("MR-VAE", [(1 / rate, rate, other) for rate, other in curve])))["planes"]
+    assert plane["curves"][0]["line"] == {"rates": rates.tolist(), "distortions": distortions.tolist()}
 
 
 def test_the_page_has_a_band_of_every_series_with_seeds(build):

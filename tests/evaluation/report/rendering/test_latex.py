@@ -114,17 +114,17 @@ def test_numbers_are_those_of_the_report(build):
     column = methods.rows[0].index("mean distortion")
     assert [row[column] for row in methods.rows[1:]] == ["79.00", "80.00"]
     compared = found["comparisons.tex"]
-    assert compared.rows[-1][compared.rows[0].index("times cheaper")] == "4.0"
+    assert compared.rows[2][compared.rows[0].index("times cheaper")] == "4.0"
     assert "One seed, no interval." in compared.caption
 
 
 def test_intervals_stand_below_their_numbers_and_are_explained(build):
     compared = tables(build.sweep(*several_seeds(build)))["comparisons.tex"]
-    column = compared.rows[0].index("mean distortion")
-    assert compared.rows[1][column] == "difference"
+    column = compared.rows[0].index("distortion")
+    assert compared.rows[1][column] == "equal rates"
     assert compared.rows[2][column] == "$-$2.00"
-    assert compared.rows[3][column] == r"{\scriptsize $-$3.00 to $-$1.00}"
-    assert r"95 \% percentile bootstrap over 3 seeds" in compared.caption
+    assert compared.rows[3][column].startswith(r"{\scriptsize $-$4.48 to +0.48")
+    assert r"95 \% interval of Student{'}s t over 3 seeds" in compared.caption
 
 
 def test_captions_say_what_was_measured(build):

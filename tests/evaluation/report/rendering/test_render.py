@@ -7,10 +7,13 @@ from dataclasses import fields, replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyarrow import csv as arrow_csv
 
-from evaluation.records import Cost, Point, from_parquet, schema
+from evaluation.records import Cost, Point, from_parquet, parquet_bytes, schema
 from evaluation.report.analysis.definitions import definitions
 from evaluation.report.analysis.summary import summarise
 from evaluation.report.content.contents import Pictures
@@ -20,7 +23,7 @@ from evaluation.report.rendering.html import MOST_DOWNLOAD, render_html
 from evaluation.report.rendering.markdown import render_markdown
 from evaluation.report.rendering.render import render_formats
 from evaluation.report.tables import text_tables
-from evaluation.report.tables.comparison_tables import COLUMNS, PROBABILITY
+from evaluation.report.tables.comparison_tables import COLUMNS
 
 TABLES = {"points.csv", "costs.csv", "trials.csv", "seeds.csv"}
 HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)> & \"quoted\""
@@ -121,8 +124,28 @@ def test_points_survive_csv(build):
 
 def test_points_survive_parquet(build):
     trials = build.straight_pair()
-    content = files_of(build.sweep(*trials))["points.parquet"]
-    assert from_parquet(Point, content, "points") == [point for trial in trials for point in trial.points]
+    table = pq.read_table(io.BytesIO(files_of(build.sweep(*trials))["points.parquet"]))
+    assert table.column("series").to_pylist() == ["MR-VAE"] * 3 + ["β-VAE, constant"] * 2
+    stored = pa.table({name: table[name] for name in schema(Point).names}).cast(schema(Point))
+    assert from_parquet(Point, parquet_bytes(stored), "points") == [point for trial in trials for point in trial.points]
+
+
+def test_points_have_the_settings_that_tell_curves_apart(build):
+    """Annealing always, and what differs; the seed and β have columns already."""
+    trials = [
+        replace(
+            trial, settings={"method.annealing": "cyclic", "training.epochs": "9", "method.beta": beta, "seed": "0"}
+        )
+        for trial, beta in zip(build.straight_pair()[1:], ("0.1", "10.0"), strict=True)
+    ]
+    single = replace(build.straight_pair()[0], settings={"training.epochs": "18", "seed": "0"})
+    names = ["series", *schema(Point).names, "training.epochs", "method.annealing"]
+    for name, read in (("points.parquet", pq.read_table), ("points.csv", arrow_csv.read_csv)):
+        table = read(io.BytesIO(files_of(build.sweep(single, *trials))[name]))
+        assert table.column_names == names
+        assert [str(epochs) for epochs in table.column("training.epochs").to_pylist()] == ["18"] * 3 + ["9"] * 2
+        annealing = table.column("method.annealing").to_pylist()
+        assert [value or None for value in annealing] == [None] * 3 + ["cyclic"] * 2
 
 
 def test_costs_csv_has_every_attempt(build):
@@ -231,15 +254,19 @@ def test_units_have_a_chart_each(build):
     assert [plane["unit"] for plane in planes] == ["nats", "summed squared error"]
 
 
-def test_bars_keep_device_kinds_and_lost_time_apart(build):
-    single = replace(
-        build.straight_pair()[0],
-        costs=(build.cost(7.0, outcome="failed"), build.cost(3.0, device="H200", phase="data")),
+def test_bars_are_of_the_costs_that_are_compared(build):
+    """By device kind, without lost time and set-up, which the table of methods has."""
+    costs = (
+        build.cost(7.0, outcome="failed"),
+        build.cost(9.0, attempt=2),
+        build.cost(3.0, attempt=2, device="H200", phase="data"),
+        build.cost(2.0, attempt=2, device="H200", phase="evaluate"),
     )
-    bars = page_of(build.sweep(single)).data["compute"]
-    assert [(bar["device"], bar["phase"], bar["useful"], bar["device_seconds"]) for bar in bars] == [
-        ("cpu", "train", False, 7.0),
-        ("H200", "other", True, 3.0),
+    data = page_of(build.sweep(replace(build.straight_pair()[0], costs=costs))).data
+    assert data["clock"] == "device time"
+    assert [(bar["device"], bar["phase"], bar["device_seconds"]) for bar in data["compute"]] == [
+        ("cpu", "train", 9.0),
+        ("H200", "evaluate", 2.0),
     ]
 
 
@@ -327,9 +354,9 @@ def test_every_number_of_the_comparison_has_a_definition(build):
     sweep = build.sweep(*build.straight_pair(seed=0), *build.straight_pair(seed=1))
     page = page_of(sweep)
     terms = {term.casefold() for term, _ in definitions(summarise(sweep), [])}
-    heads = [column.head.removesuffix(", difference") for column in COLUMNS] + [PROBABILITY]
+    heads = [column.head for column in COLUMNS]
     assert [head for head in heads if head.casefold() not in terms] == []
-    assert "all 4 resamples, 3 of them different: the range of all of them" in "".join(page.text)
+    assert "95 % interval of Student’s t over 2 seeds" in "".join(page.text)
 
 
 def test_every_metric_that_was_measured_has_a_definition(build):
