@@ -1,15 +1,16 @@
 """Every file of a store damaged in turn: commands that look say what they know, without a trace or a false number."""
 
+import io
 import json
 import random
 import re
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from command_line import SPEC, CommandLine
-from evaluation.records import Point, from_parquet
 from orchestrator.sweeps.sweep import load_sweep, save_sweep
 from stores.test_earlier_store import REPORTED, SAMPLE
 from workers.store.json_files import hashed
@@ -87,8 +88,8 @@ def reported(line):
         assert done.err.count("\n") < 4, done.err
         return None
     path = line.folder / "out" / "points.parquet"
-    rows = from_parquet(Point, path.read_bytes(), "points") if path.exists() else []
-    return {(row.trial_id, f"{row.betas[0]:g}"): (row.rate_nats, row.distortion) for row in rows}
+    rows = pq.read_table(io.BytesIO(path.read_bytes())).to_pylist() if path.exists() else []
+    return {(row["trial_id"], f"{row['betas'][0]:g}"): (row["rate_nats"], row["distortion"]) for row in rows}
 
 
 def check_looks(line, looks=LOOKS):
