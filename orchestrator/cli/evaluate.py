@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -12,13 +13,32 @@ if TYPE_CHECKING:
     from workers.store.store import Store
 
 
+def _betas(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    texts = value.split(",")
+    for text in texts:
+        if not _is_beta(text):
+            raise click.BadParameter(f"{text!r} is not a number above 0; write β values such as 0.05,0.5,5")
+    return tuple(map(float, texts))
+
+
+def _is_beta(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
 @click.command("evaluate")
 @sweep_argument()
 @store_option
 @data_option
 @tracking_option
 @click.option("--metrics", metavar="NAME,…", help="Metrics to add, such as psnr,bits_per_dimension.")
-@click.option("--betas", metavar="β,…", help="β values at which to evaluate MR-VAEs, beside those of the spec.")
+@click.option(
+    "--betas", metavar="β,…", callback=_betas, help="β values at which to evaluate MR-VAEs, beside those of the spec."
+)
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split to evaluate on.")
 @click.pass_context
 def command(
@@ -28,7 +48,7 @@ def command(
     data_root: Path,
     tracking_uri: str | None,
     metrics: str | None,
-    betas: str | None,
+    betas: tuple[float, ...] | None,
     split: str | None,
 ) -> None:
     """Evaluate the trained models of a sweep again: at more β values, on another split, or with more metrics.

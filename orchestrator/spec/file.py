@@ -68,8 +68,10 @@ def stored_spec(content: bytes, source: str) -> SweepSpec:
     return _checked(document, source, ())
 
 
-def with_evaluation(spec: SweepSpec, *, metrics: str | None, betas: str | None, split: str | None) -> SweepSpec:
-    """Return the spec with added metrics and β values (both comma-separated), or another split.
+def with_evaluation(
+    spec: SweepSpec, *, metrics: str | None, betas: Sequence[float] | None, split: str | None
+) -> SweepSpec:
+    """Return the spec with added metrics (comma-separated) and β values, or another split.
 
     Raises SpecError as `read_spec` does.
     """
@@ -78,19 +80,11 @@ def with_evaluation(spec: SweepSpec, *, metrics: str | None, betas: str | None, 
         added = [name.strip() for name in metrics.split(",") if name.strip()]
         overrides.append(f"evaluation.metrics=[{', '.join(dict.fromkeys([*spec.evaluation.metrics, *added]))}]")
     if betas is not None:
-        asked = {_number(beta) for beta in betas.split(",")}
-        kept = [repr(beta) for beta in _evaluated_betas(spec) if beta not in asked]
-        overrides.append(f"evaluation.betas=[{', '.join([*kept, betas])}]")
+        every = sorted({*_evaluated_betas(spec), *betas})
+        overrides.append(f"evaluation.betas=[{', '.join(map(repr, every))}]")
     if split is not None:
         overrides.append(f"evaluation.split={split}")
     return spec_from_text(spec_yaml(spec), spec.name, overrides)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None  # the spec's own check says what is wrong
 
 
 def _evaluated_betas(spec: SweepSpec) -> tuple[float, ...]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from evaluation.compute import DEVICE_TIME, clock_of, compared, spent, times_cheaper, times_cheaper_with_choice
-from evaluation.curves import COLLAPSED_RATE_NATS, bd_distortion, bd_rate, common_means, lower_envelope
+from evaluation.curves import COLLAPSED_RATE_NATS, bd_distortion, bd_rate
 from evaluation.frontier import compute_ratio, quality_difference
-from evaluation.operating_points import curve_order, same_point
+from evaluation.report.analysis.equal_rates import equal_rates
 from evaluation.report.analysis.frontier import MOST_WORK, Frontiers, by_seed, frontiers, work_of
-from evaluation.report.content.series import grouped, pairs_of, run_of
-from evaluation.statistics import Estimate, mean_estimate, pair_by_seed, ratio_estimate, without_interval
+from evaluation.report.analysis.over_seeds import OverSeeds, nothing
+from evaluation.report.content.series import grouped, run_of
+from evaluation.statistics import mean_estimate, pair_by_seed, ratio_estimate, without_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,47 +22,12 @@ if TYPE_CHECKING:
     from evaluation.compute import Clock, Run
     from evaluation.curves import Difference, RatePoint
     from evaluation.frontier import Frontier
+    from evaluation.report.analysis.equal_rates import EqualRates
     from evaluation.report.content.contents import SweepRecord, TrialRecord
     from evaluation.report.content.series import Scale, SeedCurve, Series
 
 MOST_PAIRS = 24
 """The largest number of pairs of an MR-VAE series and a series of β-VAEs that are compared."""
-
-
-@dataclass(frozen=True)
-class OverSeeds:
-    """One number for each seed, by rising seed, and their estimate; `values` is empty if there is none."""
-
-    values: tuple[float, ...]
-    estimate: Estimate
-
-    @property
-    def reason(self) -> str:
-        """Why there is no number; empty if there is one."""
-        return self.estimate.reason if self.estimate.value is None else ""
-
-
-@dataclass(frozen=True)
-class EqualRates:
-    """Both methods at equal rates, seed by seed: over the rates that the two curves of the seed span.
-
-    `distortion` is the MR-VAE's mean distortion minus the sweep's. `straight` is its mean over seeds with straight
-    lines between points in place of the monotone cubic. `sweep` is the sweep's mean distortion there in each seed,
-    `rates` the least and the largest rate of any seed, `reached` the share of the sweep's rates that the MR-VAE spans
-    in each seed. `points` is the smallest number of points of a curve.
-
-    Of the MR-VAE's points, those at the sweep's β values are used, so that both curves have the same gaps, and those at
-    smaller and larger β, since a run gives these too. If `same_betas` is false, it was not measured at all β values of
-    the sweep within its own, and all of its points are used.
-    """
-
-    distortion: OverSeeds
-    straight: float | None = None
-    sweep: tuple[float, ...] = ()
-    rates: tuple[float, float] | None = None
-    reached: tuple[float, ...] = ()
-    points: int = 0
-    same_betas: bool = True
 
 
 @dataclass(frozen=True)
@@ -164,7 +130,7 @@ def _compare(
         models=tuple(sorted({seed.trials for seed in sweep.seeds})),
         seeds=seeds,
         cost=cost,
-        equal_rates=_equal_rates(pair, scale),
+        equal_rates=equal_rates(pair, scale, trained_betas=sides[0][0].betas),
         equal_quality=_equal_quality(lines, seeds),
         equal_compute=_equal_compute(lines, seeds),
         bd_distortion=distortion_bd,
@@ -175,10 +141,6 @@ def _compare(
         time_overhead=None if cost.ratio.reason or cost.remark else _overhead(*_seconds_per_image(sides, cost.clock)),
         parameter_overhead=_overhead(*map(_mean_parameters, sides)),
     )
-
-
-def _nothing(reason: str, seeds: int) -> OverSeeds:
-    return OverSeeds((), Estimate(None, seeds=(seeds,), reason=reason))
 
 
 def _strongest(sweeps: Sequence[Series]) -> Series:
@@ -193,7 +155,7 @@ def _cost(
     sides: list[Mapping[int, list[TrialRecord]]] = [grouped(side, lambda trial: trial.seed) for side in (single, sweep)]
     twice = next((seed for seed in seeds if len(sides[0][seed]) > 1), None)
     if twice is not None:
-        return Cost(_nothing(f"seed {twice} has {len(sides[0][twice])} trials of {single[0].series}", len(seeds)))
+        return Cost(nothing(f"seed {twice} has {len(sides[0][twice])} trials of {single[0].series}", len(seeds)))
     clock = clock_of(piece for trial in (*single, *sweep) for piece in spent(run_of(trial)))
     found, by_device = (
         [times_cheaper(*_runs(seed, sides), each, speeds=record.speeds) for seed in seeds]
@@ -201,7 +163,7 @@ def _cost(
     )
     reason = next((ratio.reason for ratio in (*found, *by_device) if ratio.value is None), "")
     if reason:
-        return Cost(_nothing(reason, len(seeds)))
+        return Cost(nothing(reason, len(seeds)))
     values, by_device_time = (
         tuple(ratio.value for ratio in ratios if ratio.value is not None) for ratios in (found, by_device)
     )
@@ -236,74 +198,18 @@ def _tried_for(record: SweepRecord, series: str) -> list[TrialRecord]:
     return [trial for trial in record.tried if trial.trial_id in known]
 
 
-def _equal_rates(pair: tuple[Series, Series], scale: Scale) -> EqualRates:
-    seeds = len(pair[0].seeds)
-    reason = _no_curves(pair, scale)
-    if reason:
-        return EqualRates(_nothing(reason, seeds))
-    curves = [_at_the_sweeps_betas(*both) for both in zip(*(one.seeds for one in pair), strict=True)]
-    same_betas = all(same for _, same in curves)
-    pairs = [
-        (kept if same_betas else one.pairs, other.pairs)
-        for (kept, _), one, other in zip(curves, pair[0].seeds, pair[1].seeds, strict=True)
-    ]
-    found = [common_means(both) for both in pairs]
-    reason = next((common.reason for common in found if common.interval is None), "")
-    if reason:
-        return EqualRates(_nothing(reason, seeds), reached=(0.0,) * seeds)
-    differences = tuple(common.means[0] - common.means[1] for common in found)
-    intervals = [common.interval for common in found if common.interval is not None]
-    return EqualRates(
-        OverSeeds(differences, mean_estimate(differences)),
-        straight=statistics.fmean(common.straight[0] - common.straight[1] for common in found),
-        sweep=tuple(common.means[1] for common in found),
-        rates=(min(low for low, _ in intervals), max(high for _, high in intervals)),
-        reached=tuple(_share(*each) for each in zip(intervals, (other for _, other in pairs), strict=True)),
-        points=min(len(lower_envelope(curve)) for both in pairs for curve in both),
-        same_betas=same_betas,
-    )
-
-
-def _no_curves(pair: tuple[Series, Series], scale: Scale) -> str:
-    if scale.unit is None:
-        return scale.reason
-    # A curve that is whole has the reason of the scale only, which other series may be the cause of.
-    return next((seed.reason for one in pair for seed in one.seeds if not (seed.complete and seed.is_curve)), "")
-
-
-def _at_the_sweeps_betas(one: SeedCurve, other: SeedCurve) -> tuple[tuple[RatePoint, ...], bool]:
-    """Return an MR-VAE's points at the β values of the sweep and beyond its ends, and whether it has all it could."""
-    wanted = {same_point(point.betas) for point in other.points}
-    ends = sorted(curve_order(betas)[0] for betas in wanted)
-    places = {same_point(point.betas): curve_order(point.betas)[0] for point in one.points}
-    kept = [
-        point
-        for point in one.points
-        if (key := same_point(point.betas)) in wanted or not ends[0] <= places[key] <= ends[-1]
-    ]
-    least, largest = min(places.values()), max(places.values())
-    lacking = (curve_order(betas)[0] for betas in wanted - places.keys())
-    return pairs_of(kept), len(kept) > 1 and not any(least < place < largest for place in lacking)
-
-
-def _share(interval: RatePoint, sweep: Sequence[RatePoint]) -> float:
-    """Return the share of the sweep's rates that an interval covers."""
-    envelope = lower_envelope(sweep)
-    return (interval[1] - interval[0]) / (envelope[-1][0] - envelope[0][0])
-
-
 def _bjontegaard(
     pair: tuple[Series, Series], scale: Scale, measure: Callable[..., Difference]
 ) -> tuple[OverSeeds, float | None]:
     """Return a Bjøntegaard difference of the MR-VAE's curve from the sweep's, and its least overlap."""
     seeds = len(pair[0].seeds)
     if scale.unit is None:
-        return _nothing(scale.reason, seeds), None
+        return nothing(scale.reason, seeds), None
     curves = [[_without_collapse(curve) for curve in both] for both in zip(pair[1].seeds, pair[0].seeds, strict=True)]
     found = [measure(anchor, test) for anchor, test in curves]
     values = [difference.value for difference in found if difference.value is not None]
     if len(values) < seeds:
-        return _nothing(next(difference.reason for difference in found if difference.value is None), seeds), None
+        return nothing(next(difference.reason for difference in found if difference.value is None), seeds), None
     return OverSeeds(tuple(values), mean_estimate(values)), min(difference.overlap for difference in found)
 
 
@@ -314,11 +220,11 @@ def _without_collapse(curve: SeedCurve) -> list[RatePoint]:
 
 def _equal_quality(lines: Frontiers, seeds: Sequence[int]) -> OverSeeds:
     if lines.reason:
-        return _nothing(lines.reason, len(seeds))
+        return nothing(lines.reason, len(seeds))
     found = [compute_ratio(*both) for both in _by_seed(lines)]
     reasons = [f"seed {seed}: {ratio.reason}" for seed, ratio in zip(seeds, found, strict=True) if ratio.reason]
     if reasons:
-        return _nothing(reasons[0], len(seeds))
+        return nothing(reasons[0], len(seeds))
     values = tuple(ratio.value for ratio in found if ratio.value is not None)
     # Hypervolumes depend on all seeds, by their reference point.
     return OverSeeds(values, without_interval(ratio_estimate(values)))
@@ -326,11 +232,11 @@ def _equal_quality(lines: Frontiers, seeds: Sequence[int]) -> OverSeeds:
 
 def _equal_compute(lines: Frontiers, seeds: Sequence[int]) -> OverSeeds:
     if lines.reason:
-        return _nothing(lines.reason, len(seeds))
+        return nothing(lines.reason, len(seeds))
     found = [quality_difference(*both) for both in _by_seed(lines)]
     values = tuple(difference for difference in found if difference is not None)
     if len(values) < len(found):
-        return _nothing("the two have different numbers of points", len(seeds))
+        return nothing("the two have different numbers of points", len(seeds))
     return OverSeeds(values, without_interval(mean_estimate(values)))
 
 

@@ -17,7 +17,8 @@ from evaluation.statistics import mean_over_datasets, ratio_over_datasets, witho
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from evaluation.report.analysis.comparison import Comparison, OverSeeds
+    from evaluation.report.analysis.comparison import Comparison
+    from evaluation.report.analysis.over_seeds import OverSeeds
     from evaluation.report.analysis.summary import ReportSummary
     from evaluation.report.analysis.verdict import Verdict
     from evaluation.report.content.contents import SweepRecord

@@ -12,7 +12,8 @@ from evaluation.report.tables.text_tables import NONE, Cell, Table, without_empt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from evaluation.report.analysis.comparison import Comparison, OverSeeds
+    from evaluation.report.analysis.comparison import Comparison
+    from evaluation.report.analysis.over_seeds import OverSeeds
     from evaluation.statistics import Estimate
 
 

@@ -1,8 +1,10 @@
 """A sweep from its spec to its report, as a user runs it: real Ray, real MLflow, real files."""
 
 import csv
+import shutil
 import sqlite3
 
+import pyarrow.parquet as pq
 import pytest
 
 from command_line import SPEC, CommandLine
@@ -233,3 +235,26 @@ def test_missing_dataset_is_one_line_before_anything_runs(command_line):
     assert "mrvae-orch data fetch mnist" in result.err
     assert "Traceback" not in result.err
     assert not (command_line.store / "trials").exists()
+
+
+def test_further_betas_are_added(submitted, tmp_path):
+    """Those of the spec and of the sweep, by which the report compares, are still there."""
+    command_line = CommandLine(shutil.copytree(submitted[0].folder, tmp_path / "copy"))
+    before = measured_betas(command_line)
+    evaluated = command_line.ask("evaluate", "tiny", "--betas", "0.05,0.5,5")
+    assert evaluated.code == 0, evaluated.err
+    assert {0.1, 1.0} <= before
+    assert measured_betas(command_line) == before | {0.05, 0.5, 5.0}
+
+
+def measured_betas(command_line):
+    rows = pq.read_table(command_line.store / "sweeps/tiny/report/points.parquet").to_pylist()
+    return {row["betas"][0] for row in rows if row["series"] == "MR-VAE"}
+
+
+@pytest.mark.parametrize("betas", ["abc", "", "0.1,,1", "-1", "0", "nan", "inf"])
+def test_a_beta_that_is_none_is_refused(submitted, betas):
+    command_line, _ = submitted
+    refused = command_line.ask("evaluate", "tiny", "--betas", betas)
+    assert refused.code == 2
+    assert "is not a number above 0; write β values such as 0.05,0.5,5" in refused.err

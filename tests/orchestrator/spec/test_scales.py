@@ -324,7 +324,7 @@ def test_a_scaled_spec_reads_back_equal(epochs, rate, betas, scaled):
 def test_the_list_stays_true_when_more_is_measured():
     """`evaluate` changes the stored spec after it was scaled."""
     spec = read(with_scale("{evaluation.betas: [1], training.epochs: 6}"), scale="smoke")
-    later = with_evaluation(spec, metrics="psnr", betas="0.1,1", split=None)
+    later = with_evaluation(spec, metrics="psnr", betas=(0.1, 1.0), split=None)
     assert changes(later) == [("evaluation.betas", None, [0.1, 1.0]), ("training.epochs", 200, 6)]
 
 

@@ -50,7 +50,7 @@ def test_one_seed_has_numbers_and_no_interval(build):
 def test_distortion_is_compared_at_the_sweeps_betas(build):
     """Further points of the MR-VAE, however low, change nothing."""
     single, *sweep = both(build, 1.0)
-    more = build.trial("MR-VAE", [*curve(0.0), (0.7, 12.0, 1.0)])
+    more = replace(build.trial("MR-VAE", [*curve(0.0), (0.7, 12.0, 1.0)]), betas=single.betas)
     (before,), (after,) = compared(build, single, *sweep), compared(build, more, *sweep)
     assert after.equal_rates == before.equal_rates
     assert after.equal_rates.same_betas
@@ -85,6 +85,15 @@ def test_a_run_may_reach_the_rates_at_other_betas(build):
     assert (short.equal_rates.same_betas, whole.equal_rates.same_betas) == (True, True)
     assert short.equal_rates.reached[0] < 0.51
     assert whole.equal_rates.reached[0] == pytest.approx(1.0)
+
+
+def test_points_beyond_the_range_of_training_do_not_count(build):
+    """A run can be evaluated there, and was not made for it."""
+    single, *sweep = both(build, 1.0)
+    beyond = build.trial("MR-VAE", [*curve(0.0), (1e-6, 40.0, 1.0)])
+    (before,) = compared(build, single, *sweep)
+    (after,) = compared(build, replace(beyond, betas=single.betas), *sweep)
+    assert after.equal_rates == before.equal_rates
 
 
 def test_a_run_between_two_betas_of_the_sweep_is_compared_by_all_of_its_points(build):
