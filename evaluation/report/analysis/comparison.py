@@ -52,11 +52,11 @@ class Cost:
 class Comparison:
     """An MR-VAE series against one series of β-VAEs, paired by seed.
 
-    `sweeps` is the number of β-VAE series, and `models` their models per seed. `equal_quality` is the sweep's training
-    time over the MR-VAE's to reach the lower of their best qualities, `equal_compute` the MR-VAE's quality minus the
-    sweep's at the same training time. `bd_distortion` and `bd_rate` are Bjøntegaard differences, `bd_overlap` the least
-    share of the rates that both curves span. `time_overhead` (per training image) and `parameter_overhead` are
-    fractions.
+    `sweeps` is the number of β-VAE series that could be ranked by their mean distortion, and `models` their models per
+    seed. `equal_quality` is the sweep's training time over the MR-VAE's to reach the lower of their best qualities,
+    `equal_compute` the MR-VAE's quality minus the sweep's at the same training time. `bd_distortion` and `bd_rate` are
+    Bjøntegaard differences, `bd_overlap` the least share of the rates that both curves span. `time_overhead` (per
+    training image) and `parameter_overhead` are fractions.
     """
 
     single: str
@@ -93,7 +93,7 @@ def comparisons(record: SweepRecord, series: Sequence[Series], scale: Scale) -> 
     """
     trials = grouped(record.trials, lambda trial: trial.series)
     singles, sweeps = ([one for one in series if one.method == method] for method in ("mr-vae", "beta-vae"))
-    strongest = _strongest(sweeps)
+    strongest, ranked = _strongest(sweeps)
     ordered = [strongest, *(one for one in sweeps if one is not strongest)]
     found: list[Comparison] = []
     work = MOST_WORK
@@ -101,7 +101,7 @@ def comparisons(record: SweepRecord, series: Sequence[Series], scale: Scale) -> 
         sides = trials[single.name], trials[sweep.name]
         work -= work_of(sides[1])
         lines = frontiers(*sides, scale, record.speeds) if work >= 0 else Frontiers(reason=_too_much_work(sides[1]))
-        found.append(_compare(record, (single, sweep), sides, len(sweeps), scale, lines))
+        found.append(_compare(record, (single, sweep), sides, ranked, scale, lines))
     return tuple(found)
 
 
@@ -143,10 +143,10 @@ def _compare(
     )
 
 
-def _strongest(sweeps: Sequence[Series]) -> Series:
-    measured = [(one.mean_distortion, index) for index, one in enumerate(sweeps)]
-    known = [(mean, index) for mean, index in measured if mean is not None]
-    return sweeps[min(known)[1] if len(known) == len(sweeps) else 0]
+def _strongest(sweeps: Sequence[Series]) -> tuple[Series, int]:
+    """Return the series of least mean distortion, and the number of series that have one; the first if none has."""
+    known = [(one.mean_distortion, index) for index, one in enumerate(sweeps) if one.mean_distortion is not None]
+    return sweeps[min(known)[1] if known else 0], len(known)
 
 
 def _cost(
@@ -190,6 +190,8 @@ def _with_choice(
     if not (tried or others_tried):
         return None
     runs, others = ([run_of(trial) for trial in side] for side in (single, sweep))
+    if any(cost.cpu_seconds is None for run in (*tried, *others_tried) for cost in run.costs):
+        clock = DEVICE_TIME
     return times_cheaper_with_choice(runs, others, tried, others_tried, clock, speeds=record.speeds).value
 
 

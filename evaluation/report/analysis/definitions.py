@@ -67,8 +67,8 @@ EQUAL_RATES = (
 )
 CLOCKS = {
     compute.CPU_TIME: (
-        "CPU time: the seconds that the cores worked for a trial, over all threads. It depends little on other "
-        "programs on the machine, as elapsed time does."
+        "CPU time: the seconds that the cores worked for a trial, over all threads. Other programs on the "
+        "machine change it little, and can change elapsed time a lot."
     ),
     compute.DEVICE_TIME: "Device time: seconds × devices, since not all trials have a CPU time.",
 }
@@ -184,7 +184,7 @@ def _mean_distortion(summary: ReportSummary) -> str:
         "The mean of a curve over the rates that all complete curves span. The lower envelope of the curve (the least "
         "distortion at no more than each rate) is interpolated by a monotone cubic (PCHIP), as in the figures. Lower "
         "is better. A curve of few points is interpolated over wide gaps, which raises its mean; “distortion, equal "
-        "rates” compares two methods without this fault."
+        "rates” compares two methods over the same gaps."
     )
     if summary.scale.rates is None:
         return text

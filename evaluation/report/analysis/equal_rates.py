@@ -35,7 +35,8 @@ class EqualRates:
 
     Of the MR-VAE's points, those at the sweep's β values are used, so that both curves have the same gaps, and those at
     smaller and larger β within its own range, since a run gives these too. If `same_betas` is false, it was not
-    measured at all β values of the sweep within its own, and all of its points are used.
+    measured at every β value of the sweep within its own, and all of its points are used. `without_point` is the number
+    of β-VAEs, over all seeds, whose rate or distortion is not finite.
     """
 
     distortion: OverSeeds
@@ -45,6 +46,7 @@ class EqualRates:
     reached: tuple[float, ...] = ()
     points: int = 0
     same_betas: bool = True
+    without_point: int = 0
 
 
 def equal_rates(pair: tuple[Series, Series], scale: Scale, trained_betas: Sequence[Betas]) -> EqualRates:
@@ -63,9 +65,10 @@ def equal_rates(pair: tuple[Series, Series], scale: Scale, trained_betas: Sequen
         for (kept, _), one, other in zip(curves, singles, pair[1].seeds, strict=True)
     ]
     found = [common_means(both) for both in pairs]
+    reached = tuple(_share(common.interval, other) for common, (_, other) in zip(found, pairs, strict=True))
     reason = next((common.reason for common in found if common.interval is None), "")
     if reason:
-        return EqualRates(nothing(reason, seeds), reached=(0.0,) * seeds)
+        return EqualRates(nothing(reason, seeds), reached=reached)
     differences = tuple(common.means[0] - common.means[1] for common in found)
     intervals = [common.interval for common in found if common.interval is not None]
     return EqualRates(
@@ -73,9 +76,10 @@ def equal_rates(pair: tuple[Series, Series], scale: Scale, trained_betas: Sequen
         straight=statistics.fmean(common.straight[0] - common.straight[1] for common in found),
         sweep=tuple(common.means[1] for common in found),
         rates=(min(low for low, _ in intervals), max(high for _, high in intervals)),
-        reached=tuple(_share(*each) for each in zip(intervals, (other for _, other in pairs), strict=True)),
+        reached=reached,
         points=min(len(lower_envelope(curve)) for both in pairs for curve in both),
         same_betas=same_betas,
+        without_point=sum(seed.trials - len(seed.points) for seed in pair[1].seeds),
     )
 
 
@@ -110,7 +114,9 @@ def _place(betas: Betas) -> float:
     return curve_order(betas)[0]
 
 
-def _share(interval: RatePoint, sweep: Sequence[RatePoint]) -> float:
+def _share(interval: RatePoint | None, sweep: Sequence[RatePoint]) -> float:
     """Return the share of the sweep's rates that an interval covers."""
+    if interval is None:
+        return 0.0
     envelope = lower_envelope(sweep)
     return (interval[1] - interval[0]) / (envelope[-1][0] - envelope[0][0])

@@ -72,20 +72,27 @@ def warnings(comparison: Comparison, scale: Scale) -> Iterator[str]:
         by_cpu = cost.ratio.estimate.value
         if abs(cost.by_device_time / by_cpu - 1) > DISTURBED:
             yield (
-                f"The machine had other work: the sweep costs {times(cost.by_device_time)} times the run by elapsed "
-                f"time, {times(by_cpu)} times by CPU time. This report compares CPU time."
+                f"Elapsed time and CPU time disagree: the sweep costs {times(cost.by_device_time)} times the run by "
+                f"elapsed time, {times(by_cpu)} times by CPU time. Other programs on the machine are a usual cause. "
+                "This report compares CPU time."
             )
     if found.distortion.reason or found.straight is None:
         return
     if found.points < FEW_POINTS:
         yield (
-            f"A curve has {counted(found.points, 'point')}. Distortion at equal rates is interpolated between them, "
-            f"and needs {FEW_POINTS} or more to be reliable."
+            f"A curve has {counted(found.points, 'point')} on its lower envelope. Distortion at equal rates is "
+            f"interpolated between them, and needs {FEW_POINTS} or more to be reliable."
         )
     if not found.same_betas:
         yield (
-            f"{comparison.single} was not measured at all β values of the sweep, so its curve has other gaps than the "
-            "sweep’s. “mrvae-orch evaluate” with this sweep’s name measures it there."
+            f"{comparison.single} has no finite point at one or more β values of the sweep, so its curve has other "
+            "gaps than the sweep’s. “mrvae-orch evaluate” with this sweep’s name measures it where it was not "
+            "measured."
+        )
+    if found.without_point:
+        yield (
+            f"{counted(found.without_point, 'β-VAE')} of the sweep, over all seeds, ended without a finite rate and "
+            "distortion. The run is compared with the others only."
         )
     middle = found.distortion.estimate.value or 0.0
     if found.straight * middle < 0 and "0.00" not in (difference(found.straight), difference(middle)):

@@ -11,6 +11,7 @@ from evaluation.statistics import TEST_LEVEL, mean_estimate, ratio_estimate
 
 if TYPE_CHECKING:
     from evaluation.report.analysis.comparison import Comparison
+    from evaluation.report.analysis.equal_rates import EqualRates
     from evaluation.statistics import Outcome
 
 TOLERANCE = 0.03
@@ -44,7 +45,7 @@ class Verdict:
 
 RULE = (
     f"Yes means: at equal rates a distortion at most {percent(TOLERANCE)} above the sweep’s, at least "
-    f"{percent(LEAST_REACHED)} of its rates, and a lower cost; distortion and cost by one-sided t-tests at 5 %"
+    f"{percent(LEAST_REACHED)} of the sweep’s rates, and a lower cost; distortion and cost by one-sided t-tests at 5 %"
 )
 
 
@@ -63,20 +64,27 @@ def _distortion(comparison: Comparison) -> Outcome:
     found = comparison.equal_rates
     if not found.sweep:
         return "undecided"
-    return mean_estimate(found.distortion.values, level=TEST_LEVEL).at_most(
-        TOLERANCE * abs(statistics.fmean(found.sweep))
-    )
+    tolerance = TOLERANCE * abs(statistics.fmean(found.sweep))
+    return _of_whole_sweep(found, mean_estimate(found.distortion.values, level=TEST_LEVEL).at_most(tolerance))
 
 
 def _rates(comparison: Comparison) -> Outcome:
-    reached = comparison.equal_rates.reached
-    if not reached:
+    found = comparison.equal_rates
+    if not found.reached:
         return "undecided"
-    return "passed" if statistics.fmean(reached) >= LEAST_REACHED else "failed"
+    return _of_whole_sweep(found, "passed" if statistics.fmean(found.reached) >= LEAST_REACHED else "failed")
+
+
+def _of_whole_sweep(found: EqualRates, outcome: Outcome) -> Outcome:
+    """Return the outcome; if β-VAEs have no finite point, a run that equals the others has not replaced these."""
+    return "undecided" if found.without_point and outcome == "passed" else outcome
 
 
 def _cost(comparison: Comparison) -> Outcome:
     if not comparison.cost.ratio.values:
         return "undecided"
-    inverse = ratio_estimate([1 / ratio for ratio in comparison.cost.ratio.values], level=TEST_LEVEL)
-    return inverse.at_most(1.0)
+    ratio = ratio_estimate(comparison.cost.ratio.values, level=TEST_LEVEL)
+    if ratio.low is None or ratio.high is None:
+        return "undecided"
+    # Equal costs are no lower ones.
+    return "passed" if ratio.low > 1 else "failed" if ratio.high <= 1 else "undecided"

@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parent
 TITLE = "One MR-VAE against sweeps of β-VAEs"
 
 OVERALL = (
-    "Over all sweeps, only numbers without a unit are averaged. Intervals are 95 % intervals of Student’s t over "
+    "Over all sweeps, only numbers without a unit are averaged. Intervals (95 %) are those of Student’s t over "
     "seeds, of differences that are paired by seed; those of ratios are of their logarithms. Over all sweeps the "
     "variances of the sweeps are added (Welch and Satterthwaite), so these intervals apply to these sweeps only. If "
     "one sweep has a single seed, there is no interval over all."

@@ -62,7 +62,7 @@ def test_other_betas_than_the_sweeps_are_a_warning(build):
     summary = summarise(build.sweep(other, *sweep))
     assert not summary.comparison.equal_rates.same_betas
     assert summary.comparison.distortion.values == pytest.approx((-1.0,), abs=0.01)
-    assert any("was not measured at all β values of the sweep" in warning for warning in summary.warnings)
+    assert any("has no finite point at one or more β values of the sweep" in warning for warning in summary.warnings)
 
 
 def test_betas_beyond_the_range_of_the_run_are_no_fault(build):
@@ -129,9 +129,9 @@ def test_costs_are_cpu_time_where_all_have_it(build):
 def test_times_that_disagree_are_a_warning(build):
     single, *sweep = build.straight_pair()
     busy = summarise(build.sweep(with_cpu(single, 20.0), *(with_cpu(trial, 30.0) for trial in sweep)))
-    assert busy.warnings[0].startswith("The machine had other work: the sweep costs 4.0 times the run by elapsed time")
+    assert busy.warnings[0].startswith("Elapsed time and CPU time disagree: the sweep costs 4.0 times the run by")
     idle = summarise(build.sweep(with_cpu(single, 10.0), *(with_cpu(trial, 20.5) for trial in sweep)))
-    assert not any("other work" in warning for warning in idle.warnings)
+    assert not any("disagree" in warning for warning in idle.warnings)
 
 
 def with_cpu(trial, seconds):
@@ -152,6 +152,32 @@ def test_a_bjontegaard_difference_that_is_not_defined_is_a_remark_and_no_column(
     (row,) = texts(comparisons_table(compared(build, *build.straight_pair())))
     assert "BD-rate" not in row
     assert "no BD-distortion and BD-rate: a curve has 2 points on its Pareto front" in row["remark"]
+
+
+def test_a_series_that_cannot_be_ranked_changes_neither_the_rival_nor_the_answer(build):
+    """One β-VAE for each seed is no curve; the best of the others is still the rival."""
+    weak, strong = both(build, 20.0, name="β-VAE, constant")[1:], both(build, 1.0, name="β-VAE, cyclic")
+    alone = build.trial("β-VAE, monotonic", curve(0.0)[2:3])
+    before, after = compared(build, *strong, *weak)[0], compared(build, *strong, *weak, alone)[0]
+    assert (before.sweep, before.sweeps) == (after.sweep, after.sweeps) == ("β-VAE, cyclic", 2)
+
+
+def test_a_beta_vae_that_diverged_was_not_replaced(build):
+    """The run equals the others; of the diverged one nothing is known."""
+    trials = [trial for seed in (0, 1) for trial in build.straight_pair(seed=seed, lower_by=0.1 * seed)]
+    lost = [build.trial("β-VAE, constant", [(0.05, math.nan, math.nan)], seed=seed) for seed in (0, 1)]
+    assert summarise(build.sweep(*trials)).headline.startswith("Yes")
+    summary = summarise(build.sweep(*trials, *lost))
+    assert summary.headline.startswith("Undecided")
+    assert any(
+        "2 β-VAEs of the sweep, over all seeds, ended without a finite rate" in text for text in summary.warnings
+    )
+
+
+def test_a_seed_without_common_rates_leaves_the_share_of_the_others(build):
+    far = build.trial("MR-VAE", [(0.1, 90.0, 10.0), (10.0, 80.0, 20.0)], seed=1)
+    trials = [*build.straight_pair(), far, *build.straight_pair(seed=1)[1:]]
+    assert compared(build, *trials)[0].equal_rates.reached == (1.0, 0.0)
 
 
 def test_every_sweep_is_compared_and_the_strongest_first(build):

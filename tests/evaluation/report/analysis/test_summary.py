@@ -47,6 +47,7 @@ def test_quality_in_either_direction(build, lower_by, words):
         ((-4.0, -4.1), (60.0, 61.0), "No, one", " Not met: distortion and cost."),
         ((-2.0, 2.0), (10.0, 11.0), "Undecided whether", " Not decided: distortion."),
         ((0.0, 0.1), (10.0, 60.0), "Undecided whether", " Not decided: cost."),
+        ((0.0, 0.1), (40.0, 40.0), "No, one", " Not met: cost."),
     ],
 )
 def test_the_answer_is_by_the_stated_rule(build, lower_by, single_seconds, answer, rule):
@@ -117,7 +118,8 @@ def test_a_difference_that_the_interpolation_makes_is_a_warning(build):
 
 def test_too_few_points_are_a_warning(build):
     assert any(
-        "A curve has 2 points." in warning for warning in summarise(build.sweep(*build.straight_pair())).warnings
+        "A curve has 2 points on its lower envelope." in warning
+        for warning in summarise(build.sweep(*build.straight_pair())).warnings
     )
 
 
