@@ -126,7 +126,8 @@ class Run:
                 continue
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(progress["pid"])
-                if process.cmdline()[0].startswith("ray::"):
+                # A process that has just ended has no command line.
+                if "".join(process.cmdline()[:1]).startswith("ray::"):
                     yield trial_id, process, progress["epoch"]
 
     def done(self) -> list[str]:

@@ -73,7 +73,7 @@ def test_a_running_sweep_is_joined_and_stopped_and_goes_on(laptop, cluster, toke
     assert other.code == 2
     assert "is running there with another spec" in other.err
     trial = wait_until(lambda: trial_begun(laptop))
-    wait_until(lambda: next(trial.glob("checkpoint/*"), None))
+    wait_until(lambda: next(trial.glob("checkpoint/step-*.safetensors"), None))
     assert json.loads(laptop.ask("watch", "tiny", "--json").out)["counts"]["running"] == 1
     assert "attempt 1 on " in laptop.ask("logs", "tiny", trial.name[:12]).out
     assert "Running entrypoint" in laptop.ask("logs", "tiny", "--address", cluster.address).out
@@ -94,7 +94,7 @@ def test_a_sweep_whose_head_died_goes_on_from_its_store_on_another_cluster(lapto
     first = RayCluster(cluster.token)
     try:
         assert laptop.ask("submit", "spec.yaml", *LONG, "--address", first.address).code == 0
-        checkpoint = wait_until(lambda: next(laptop.store.glob("trials/*/checkpoint/*"), None))
+        checkpoint = wait_until(lambda: next(laptop.store.glob("trials/*/checkpoint/step-*.safetensors"), None))
     finally:
         first.end()
     lost = laptop.ask("list", "--address", first.address)
